@@ -56,7 +56,8 @@ const AFTER: &str = "\
 First time?   dr init      makes settings, keys, vault and store
               dr doctor    says what is missing, with the command that fixes it
 Worst day?    dr bundle list, then dr bundle restore --version V
-New host?     dr init --recipient ESCROW, then
+New host?     git clone -b main REMOTE ~/.local/share/dr/vault (if there is one)
+              dr init --recipient ESCROW, then
               dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS";
 
 /// The whole command line.

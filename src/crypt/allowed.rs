@@ -73,6 +73,9 @@ fn public_key(text: &str) -> Result<KeyData, String> {
 
 fn parse_line(line: &str) -> Result<AllowedEntry, String> {
     let (principals, mut rest) = next_word(line)?;
+    if is_key_kind(principals) && rest.trim_start_matches(is_blank).starts_with("AAAA") {
+        return Err("a key stands alone in it, and whose it is stands before the key".into());
+    }
     let (mut namespaces, mut valid_after, mut valid_before) = (Vec::new(), None, None);
     let mut seen: Vec<String> = Vec::new();
     // A key starts with its kind; whatever stands before it is one word of comma-separated options.
@@ -81,7 +84,7 @@ fn parse_line(line: &str) -> Result<AllowedEntry, String> {
         for option in split_options(word)? {
             let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
             let value = value.map_or(Ok(""), |value| quoted(name, value))?;
-            let name = name.to_ascii_lowercase();
+            let (given, name) = (name, name.to_ascii_lowercase());
             if seen.contains(&name) {
                 return Err(format!("`{name}` stands in it twice"));
             }
@@ -92,7 +95,7 @@ fn parse_line(line: &str) -> Result<AllowedEntry, String> {
                 "namespaces" => namespaces = value.split(',').map(str::to_owned).collect(),
                 "valid-after" => valid_after = Some(time(value)?),
                 "valid-before" => valid_before = Some(time(value)?),
-                other => return Err(format!("unknown option `{other}`")),
+                _ => return Err(format!("unknown option `{given}`")),
             }
             seen.push(name);
         }
@@ -222,6 +225,9 @@ mod tests {
     fn a_line_that_makes_no_sense_is_named_and_hides_no_other() {
         for (text, reason) in [
             ("alone", "too early"),
+            (KEY, "whose it is stands before the key"),
+            (&format!("{KEY} ops@host"), "whose it is stands before the key"),
+            (&format!("a FrobNicate {KEY}"), "unknown option `FrobNicate`"),
             ("a ssh-ed25519 AAAA", "no public key"),
             ("a \"open ssh-ed25519", "quote"),
             (&format!("a frobnicate {KEY}"), "unknown option `frobnicate`"),

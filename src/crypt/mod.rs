@@ -8,5 +8,5 @@ pub mod trusted;
 
 pub use hashed::Hashed;
 pub use seal::{Identities, Recipients};
-pub use sign::{COMMIT_NAMESPACE, Signer};
+pub use sign::{COMMIT_NAMESPACE, Signer, trust_line};
 pub use trusted::{SignedBy, TrustedSigners};

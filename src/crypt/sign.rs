@@ -82,6 +82,8 @@ pub enum SignError {
     Unknown {
         /// `SHA256:...` of the key.
         fingerprint: String,
+        /// The file of trusted signers.
+        file: String,
     },
     /// The key is listed, but not for this use or not for this time.
     #[error("the key that signed it, {fingerprint} ({principal}), is not trusted here: {reason}")]
@@ -209,7 +211,7 @@ impl Signer {
 
     /// A line for a file of trusted signers that trusts this key in `namespaces` only.
     pub fn trust_line(&self, principal: &str, namespaces: &[&str]) -> String {
-        format!("{principal} namespaces=\"{}\" {}", namespaces.join(","), self.public_key())
+        trust_line(principal, namespaces, &self.public_key())
     }
 
     /// The key's comment, where it is one word, such as `ops@host`; else its fingerprint.
@@ -254,6 +256,11 @@ fn has_bytes(path: &Path) -> bool {
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), SignError> {
     write::new_file(path, mode, bytes)
         .map_err(|source| SignError::WriteKey { path: path.display().to_string(), source })
+}
+
+/// A line for a file of trusted signers, by which `key` (`ssh-ed25519 AAAA...`) is trusted in `namespaces` only.
+pub fn trust_line(principal: &str, namespaces: &[&str], key: &str) -> String {
+    format!("{principal} namespaces=\"{}\" {key}", namespaces.join(","))
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct TrustedSigners {
     dates: HashMap<String, Timestamp>,
     /// SHA-256 of what was read.
     digest: String,
+    /// What people call the file that was read.
+    file: String,
 }
 
 impl TrustedSigners {
@@ -56,7 +58,8 @@ impl TrustedSigners {
     pub fn parse(text: &str, name: &str) -> Self {
         let (entries, skipped) = allowed::parse(text);
         let skipped = skipped.into_iter().map(|(line, reason)| format!("{name}, line {line}, trusts nobody: {reason}"));
-        Self { entries, skipped: skipped.collect(), digest: hex::encode(Sha256::digest(text)), ..Self::default() }
+        let (digest, file) = (hex::encode(Sha256::digest(text)), name.to_owned());
+        Self { entries, skipped: skipped.collect(), digest, file, ..Self::default() }
     }
 
     /// The same without the keys of a file of revoked ones: one public key a line, as in an `authorized_keys` file.
@@ -101,6 +104,11 @@ impl TrustedSigners {
     /// The lines that were not understood.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
+    }
+
+    /// What people call the file.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// Tells the file that this was read from, as it was then, from any other.
@@ -162,8 +170,8 @@ impl TrustedSigners {
         }
         // One that is not even the named key's own is damaged: nobody is to be asked whether that key is to be trusted.
         let named = || fits(&signature, namespace, bytes, fingerprint.clone(), fingerprint.clone());
-        Err(refused
-            .unwrap_or_else(|| named().map_or_else(|e| e, |by| SignError::Unknown { fingerprint: by.fingerprint })))
+        let unknown = |by: SignedBy| SignError::Unknown { fingerprint: by.fingerprint, file: self.file.clone() };
+        Err(refused.unwrap_or_else(|| named().map_or_else(|e| e, unknown)))
     }
 
     /// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that, unless it is

@@ -56,7 +56,7 @@ fn advice(bundle: &str, fault: &BundleFault) -> (Exit, Vec<String>) {
             let (exit, mut hints) = crypt::sign_advice(error);
             match error {
                 SignError::BadSignature(_) | SignError::Mismatch { .. } => hints.push(other_copy.into()),
-                SignError::Unknown { fingerprint } => hints = crypt::unknown_signer(fingerprint),
+                SignError::Unknown { fingerprint, file } => hints = crypt::unknown_signer(fingerprint, file),
                 _ => {}
             }
             (exit, hints)
@@ -106,6 +106,10 @@ mod tests {
         fault.of("b-1").into()
     }
 
+    fn unknown() -> SignError {
+        SignError::Unknown { fingerprint: "SHA256:x".into(), file: "signers".into() }
+    }
+
     #[test]
     fn each_fault_has_its_exit_code_and_a_way_out() {
         let member = || "db/base/000001.tar.zst.age".to_owned();
@@ -118,7 +122,7 @@ mod tests {
             (BundleFault::damaged(member(), "x"), Exit::Damaged),
             (BundleFault::Database("x".into()), Exit::Damaged),
             (BundleFault::Unsigned, Exit::Untrusted),
-            (BundleFault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }), Exit::Untrusted),
+            (BundleFault::Untrusted(unknown()), Exit::Untrusted),
             (BundleFault::Sealed { member: member(), source: SealError::NoMatch }, Exit::Keys),
             (BundleFault::Sealed { member: member(), source: SealError::Damaged("x".into()) }, Exit::Damaged),
             (BundleFault::Store(full), Exit::Space),
@@ -140,7 +144,7 @@ mod tests {
             assert_eq!(command.exit(), Exit::Untrusted);
             assert!(command.hints().iter().any(|hint| hint.contains("another copy")), "{:?}", command.hints());
         }
-        let unknown = command(BundleFault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }));
+        let unknown = command(BundleFault::Untrusted(unknown()));
         assert!(!unknown.hints().iter().any(|hint| hint.contains("another copy")), "{:?}", unknown.hints());
         for flag in ["`keys.trusted_signers`", "namespaces=\"dr-bundle@v1", "--trusted-signers", "--trust-key SHA256:x"]
         {

@@ -2,8 +2,10 @@
 
 use std::io::ErrorKind;
 
+use crate::bundle::HOST_NAMESPACES;
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
+use crate::crypt::trust_line;
 use crate::ownership::{FolderRisk, OthersCan};
 
 use super::{CommandError, Exit};
@@ -34,6 +36,10 @@ impl From<SignError> for CommandError {
     }
 }
 
+/// How another key is named, also to verbs that have no flag for it.
+const OTHER_FILE: &str =
+    "Another file is named with --identity, where the verb has it, else as `identity` under [keys] in dr.toml.";
+
 /// The exit code and the ways out of a failure to seal or open.
 pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
     let hint = match error {
@@ -42,7 +48,7 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
         }
         SealError::BadRecipient(_) => "A recipient is the public key that `age-keygen -y KEYFILE` prints.".to_owned(),
         SealError::NoRecipient => "Name at least one recipient in dr.toml; two (operator and escrow) are better.".to_owned(),
-        SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`, or name another file with --identity."),
+        SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`. {OTHER_FILE}"),
         SealError::BadIdentity { .. } => "An identity file is what `age-keygen -o KEYFILE` writes.".to_owned(),
         SealError::OpenIdentity { path, others } => make_own(path, others),
         SealError::Passphrase { .. } => {
@@ -53,7 +59,7 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
             format!("Protect the identity anew: `age -d {path} | age -p` on a machine of your own, or `dr init --passphrase`.")
         }
         SealError::NoMatch => {
-            "`age-keygen -y KEYFILE` tells which key you hold. Name the file with --identity.".to_owned()
+            format!("`age-keygen -y KEYFILE` tells which key you hold. {OTHER_FILE}")
         }
         SealError::Damaged(_) => return (Exit::Damaged, vec!["Take another copy; this one is not what was written.".into()]),
         SealError::Seal(_) => return (Exit::Failure, Vec::new()),
@@ -81,11 +87,23 @@ pub fn make_own(path: &str, others: &OthersCan) -> String {
     }
 }
 
+/// What a line of a file of trusted signers looks like.
+pub fn trust_form() -> String {
+    trust_line("NAME", HOST_NAMESPACES, "ssh-ed25519 AAAA...")
+}
+
+/// The command by which this host trusts another one, in words that follow "If ...: ".
+pub fn trust_command(file: &str) -> String {
+    let line = trust_line("NAME", HOST_NAMESPACES, "KEY");
+    format!("`echo '{line}' >> {file}`, with NAME for that host and the KEY of its `signing_key.pub`")
+}
+
 /// The ways out of a bundle that a key has signed which is not trusted here.
-pub(super) fn unknown_signer(fingerprint: &str) -> Vec<String> {
+pub(super) fn unknown_signer(fingerprint: &str, file: &str) -> Vec<String> {
     vec![
         format!(
-            "If {fingerprint} is the key of one of your hosts: --trusted-signers FILE names that host's `allowed_signers`; or add the line `NAME namespaces=\"dr-bundle@v1,git\" KEY`, with the KEY of its `signing_key.pub`, to this host's file, `keys.trusted_signers` in dr.toml."
+            "If {fingerprint} is the key of one of your hosts: --trusted-signers FILE names that host's `allowed_signers`; or trust it in this host's file (`keys.trusted_signers` in dr.toml): {}.",
+            trust_command(file)
         ),
         format!("For this time only: --trust-key {fingerprint} takes this one key's signature, too."),
     ]
@@ -100,12 +118,12 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::BadKey { path, .. } => {
             (Exit::Keys, vec![format!("`ssh-keygen -t ed25519 -N '' -f {path}` makes a key that fits.")])
         }
-        SignError::ReadSigners { path, .. } => (
-            Exit::Keys,
-            vec![format!(
-                "{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS: `name namespaces=\"...\" ssh-ed25519 AAAA...`."
-            )],
-        ),
+        SignError::ReadSigners { path, source } => {
+            let form =
+                format!("{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS; a line is `{}`.", trust_form());
+            let made = "`dr init` makes the file of the settings again, with this host's own key in it.".to_owned();
+            (Exit::Keys, if source.kind() == ErrorKind::NotFound { vec![made, form] } else { vec![form] })
+        }
         SignError::OpenKey { path, others } | SignError::OpenSigners { path, others } => {
             (Exit::Keys, vec![make_own(path, others)])
         }
@@ -127,10 +145,11 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::BadSignature(_) | SignError::Mismatch { .. } => {
             (Exit::Untrusted, vec!["Do not use it: it was changed after it was signed, or on its way here.".into()])
         }
-        SignError::Unknown { fingerprint } => (
+        SignError::Unknown { fingerprint, file } => (
             Exit::Untrusted,
             vec![format!(
-                "If you know that {fingerprint} is the key of one of your hosts, add the line `NAME namespaces=\"dr-bundle@v1,git\" KEY`, with the KEY of its `signing_key.pub`, to the file of `keys.trusted_signers` in dr.toml."
+                "If you know that {fingerprint} is the key of one of your hosts: {}.",
+                trust_command(file)
             )],
         ),
         SignError::NotForThis { .. } => {
@@ -169,9 +188,11 @@ mod tests {
 
     #[test]
     fn a_foreign_signature_is_untrusted_and_says_whose_it_would_be() {
-        let command = CommandError::from(SignError::Unknown { fingerprint: "SHA256:abc".into() });
+        let command =
+            CommandError::from(SignError::Unknown { fingerprint: "SHA256:abc".into(), file: "/c/signers".into() });
         assert_eq!(command.exit(), Exit::Untrusted);
-        assert!(command.hints()[0].contains("SHA256:abc"));
+        let line = "echo 'NAME namespaces=\"dr-bundle@v1,dr-proof@v1,git\" KEY' >> /c/signers";
+        assert!(command.hints()[0].contains("SHA256:abc") && command.hints()[0].contains(line), "{command:?}");
         assert_eq!(
             CommandError::from(SignError::OpenKey { path: "k".into(), others: OthersCan::Read(0o644) }).exit(),
             Exit::Keys

@@ -34,7 +34,7 @@ exits! {
     Damaged = 17, "damaged", "stored bytes are not what was written";
     Format = 18, "format", "the format is newer than this program";
     Version = 19, "version", "the target version does not fit the bundle";
-    NotEmpty = 20, "not-empty", "the target namespace or volume is not empty, or the cluster holds another OpsChain";
+    NotEmpty = 20, "not-empty", "the target namespace or volume is not empty, a file that is to be written is there already, or the cluster holds another OpsChain";
     Replica = 21, "replica", "not the primary of the primary database cluster";
     Busy = 22, "busy", "changes, steps or agents are at work, or others may write";
     Space = 23, "space", "not enough room on a disk or volume";

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{UNPROVED_BY, lease_name};
 
 pub use crate::text::chain;
-pub use crypt::make_own;
+pub use crypt::{make_own, trust_command, trust_form};
 pub use exit::Exit;
 
 /// The failure of a command, ready to be shown.

@@ -11,7 +11,9 @@ impl From<SettingsError> for CommandError {
             SettingsError::Missing { .. } => {
                 wrapped.hint("Run `dr init` to make one, or name another with --settings.")
             }
-            SettingsError::Unreadable { source, .. } => wrapped.because(source),
+            SettingsError::Unreadable { path, source } => wrapped
+                .because(source)
+                .hint(format!("Look at `ls -ld {path}` and its folder; it has to be a file that you may read.")),
             SettingsError::Exposed { path, others } => wrapped.hint(make_own(&path, &others)),
             SettingsError::Invalid { .. } => wrapped.hint("`dr init --print` shows a settings file with every key."),
         }

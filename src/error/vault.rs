@@ -1,5 +1,6 @@
 //! What the config vault refuses, for people.
 
+use super::crypt::trust_command;
 use super::{CommandError, Exit};
 use crate::crypt::seal::SealError;
 use crate::vault::VaultError;
@@ -8,9 +9,12 @@ impl From<VaultError> for CommandError {
     fn from(error: VaultError) -> Self {
         let new = |exit| CommandError::new(exit, error.to_string());
         match &error {
-            VaultError::Missing { .. } => {
-                new(Exit::Vault).hint("Run `dr init` to make one, or set `[vault] path` in dr.toml to where it is.")
-            }
+            VaultError::Missing { path } => new(Exit::Vault)
+                .hint(format!("Where another host has it, or its remote: `git clone -b main REMOTE {path}`, then `dr init`."))
+                .hint("The first one is made by `dr init`; where one lies elsewhere, `[vault] path` in dr.toml says."),
+            VaultError::Gone { path, memory, .. } => new(Exit::Vault)
+                .hint(format!("Bring it back from its remote or another host: `git clone -b main REMOTE {path}`; then the same again."))
+                .hint(format!("If no copy of it is left anywhere: `rm {memory}`, and the same again begins an empty one.")),
             VaultError::NotOpened { path } => new(Exit::Damaged).hint(format!(
                 "Bring it back from its remote or another host: `mv {path} {path}.damaged && git clone -b main REMOTE {path}`."
             )),
@@ -20,6 +24,11 @@ impl From<VaultError> for CommandError {
             VaultError::Foreign { .. } => new(Exit::Vault)
                 .hint("Set `[vault] path` in dr.toml to the vault, or to a new folder and run `dr init`."),
             VaultError::Format { .. } => new(Exit::Format).hint("Use the dr that wrote it, or a newer one."),
+            VaultError::Git { source, .. } if matches!(source.class(), git2::ErrorClass::Config) => {
+                with_cause(new(Exit::Vault), error).hint(
+                    "git cannot read the settings of this repository, or of you: `git -C VAULT config --list` names the file and line.",
+                )
+            }
             VaultError::Git { .. } | VaultError::Io { .. } => with_cause(new(Exit::Vault), error)
                 .hint("Look at the owner, permissions and free space of the vault's folder."),
             VaultError::Unread { .. } => with_cause(new(Exit::NotFound), error)
@@ -42,7 +51,8 @@ impl From<VaultError> for CommandError {
             VaultError::Sign(_) => new(Exit::Keys).hint("`dr doctor` checks `[keys] signing_key` of dr.toml."),
             VaultError::Seal { source: SealError::NoMatch, .. } => with_cause(new(Exit::Keys), error)
                 .hint("Set `[keys] identity` in dr.toml to the identity file of a recipient that record.json names.")
-                .hint("If this host was let in later, or not yet: `dr doctor` names its key, and what is to be done on which host."),
+                .hint("If this host was let in later, or not yet: `dr doctor` names its key, and what is to be done on which host.")
+                .hint("If no host is left that opens it, the escrow key does: `dr config cat live --identity ESCROW.txt`; `dr doctor` says how it lets this host in."),
             VaultError::Seal { source: SealError::Damaged(_), .. } => {
                 with_cause(new(Exit::Damaged), error).hint("A clone of the vault elsewhere may have the good file.")
             }
@@ -50,18 +60,21 @@ impl From<VaultError> for CommandError {
             VaultError::Layers { .. } => new(Exit::Failure).hint("`helm template` with the same values says the same."),
             VaultError::NotFound { .. } => new(Exit::NotFound).hint("`dr config log` shows what is there."),
             VaultError::Ambiguous { .. } => new(Exit::NotFound).hint("Give more characters of the name."),
-            VaultError::Damaged { .. } => new(Exit::Damaged).hint(
-                "Run `git fsck` and `git log --show-signature` in the vault; a clone elsewhere may have the good file.",
-            ),
-            VaultError::Incoming { untrusted: true, .. } => new(Exit::Untrusted).hint(
-                "If it is one of your hosts, and its key not revoked, add that (its `signing_key.pub`) to the trusted signers; nothing was taken in.",
-            ),
+            VaultError::Damaged { .. } => new(Exit::Damaged)
+                .hint("`dr config verify` names all that is wrong; a clone of the vault elsewhere may have the good file."),
+            VaultError::Incoming { untrusted: true, signers, .. } => new(Exit::Untrusted).hint(format!(
+                "Nothing was taken in. If it is one of your hosts, and its key not revoked: {}.",
+                trust_command(signers)
+            )),
             VaultError::Incoming { .. } => new(Exit::Damaged).hint(
                 "Nothing was taken in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
             ),
-            VaultError::Unbelieved { path, untrusted: true, verified, .. } => {
+            VaultError::Unbelieved { path, untrusted: true, verified, signers, .. } => {
                 let refused = new(Exit::Untrusted)
-                    .hint("`dr config verify` shows all of it. If it is one of your hosts, and its key not revoked, add that (its `signing_key.pub`) to the trusted signers.")
+                    .hint(format!(
+                        "`dr config verify` shows all of it. If it is one of your hosts, and its key not revoked: {}.",
+                        trust_command(signers)
+                    ))
                     .hint("If you know that it is right, whoever signed it: `dr config verify --allow-untrusted`.");
                 match verified {
                     Some(commit) => refused.hint(format!(
@@ -72,17 +85,32 @@ impl From<VaultError> for CommandError {
             }
             VaultError::Unbelieved { .. } => new(Exit::Damaged)
                 .hint("`dr config verify` shows all of it; a clone of the vault elsewhere may be good."),
-            VaultError::MovedBack { path, commit } => new(Exit::Damaged)
-                .hint(format!("If the commit is still there, `git -C {path} merge --ff-only {commit}` brings the branch forward again."))
-                .hint("If it is another clone that never had it: `dr config verify` looks at the whole of it, and it is used from then on."),
-            VaultError::NewRecipient { key, .. } => new(Exit::Untrusted)
-                .hint(format!("Ask whose key it is. If it should be there: `dr config recipients accept {key}`."))
-                .hint(format!("If not: `dr config recipients rm {key}`, and find out who let it in (`dr config recipients list`).")),
+            VaultError::MovedBack { path, commit, has_object } => match has_object {
+                true => new(Exit::Damaged)
+                    .hint(format!("`git -C {path} merge --ff-only {commit}` brings the branch forward again."))
+                    .hint("If it is to stay as it is: `dr config verify` looks at the whole of it, and it is used from then on."),
+                false => new(Exit::Damaged)
+                    .hint("If it is the right one, such as a new clone of its remote: `dr config verify` looks at the whole of it, and it is used from then on.")
+                    .hint(format!("If not, bring back the one of before: `mv {path} {path}.other && git clone -b main REMOTE {path}`.")),
+            },
+            VaultError::NewRecipients { new: keys } => {
+                let (first, keys) = (&keys[0].1, keys.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>().join(" "));
+                new(Exit::Untrusted)
+                    .hint(format!("Ask whose it is. What should be there: `dr config recipients accept {keys}`."))
+                    .hint(format!("What should not: `dr config recipients rm {first}`, and find out who let it in (`dr config recipients list`)."))
+            }
             VaultError::Conflict { .. } => new(Exit::Vault).hint(
                 "Nothing was changed. `dr` never writes a file twice, so one side was changed by hand: `dr config verify` finds which.",
             ),
-            VaultError::Unrelated => new(Exit::Vault)
-                .hint("Begin with a clone on the second host: `git clone -b main REMOTE FOLDER`, then `dr init --vault FOLDER`."),
+            VaultError::Unrelated { path, remote, has_deployments } => {
+                let replace = format!("`mv {path} {path}.own && git clone -b main {remote} {path} && dr config verify`");
+                new(Exit::Vault).hint(match has_deployments {
+                    false => format!("Nothing is recorded in the one of this host: {replace} puts the other in its place."),
+                    true => format!(
+                        "To use the other one here, take out first what only this one has (`dr config log`, `dr config cat ID > FILE`). Then {replace}, and `dr config record FILE --at TIME` for each."
+                    ),
+                })
+            }
             VaultError::NoRemote { path, names } if names.is_empty() => new(Exit::Vault)
                 .hint(format!("`git -C {path} remote add origin ADDRESS` names one; an empty bare repository will do.")),
             VaultError::NoRemote { .. } => new(Exit::Vault).hint("Name one: `dr config sync REMOTE`."),
@@ -91,12 +119,8 @@ impl From<VaultError> for CommandError {
             }
             VaultError::Remote { said, .. } if said.contains(".lock': File exists") => new(Exit::Locked)
                 .hint("`fuser -v` with that file and `pgrep -a git` show who may hold it. If nobody does, remove it."),
-            VaultError::Remote { act, .. } => {
-                let verb = if act.starts_with("push") { "push" } else { "fetch" };
-                new(Exit::Vault).hint(format!(
-                    "`dr` uses your own git and its credentials: try the same with `git {verb}` in the vault's folder."
-                ))
-            }
+            VaultError::Remote { same, .. } => new(Exit::Vault)
+                .hint(format!("`dr` uses your own git and its credentials: try the same with `{same}`.")),
             VaultError::Exceptions { .. } => new(Exit::Settings)
                 .hint("An exception is [[accept]] with path and reason, and expires = 2026-12-31 if it is not for ever."),
             VaultError::HookThere { command, .. } => {
@@ -136,6 +160,7 @@ mod tests {
             VaultError::Remote {
                 act: "fetch from x".into(),
                 said: "fatal: write error: No space left on device".into(),
+                same: "git fetch x".into(),
             },
         ] {
             let error = CommandError::from(error);

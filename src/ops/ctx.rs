@@ -14,7 +14,7 @@ use super::keyring::Keyring;
 use crate::bundle::{SIGNATURE_NAMESPACE, Trust};
 use crate::cluster::Cluster;
 use crate::crypt::{COMMIT_NAMESPACE, Identities, Recipients, Signer, TrustedSigners};
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{CommandError, Exit, Result, trust_form};
 use crate::event::Events;
 use crate::helm::Helm;
 use crate::journal::{FolderRuns, RunStore};
@@ -55,6 +55,8 @@ pub struct Ctx {
     settings: Arc<Settings>,
     unread: Option<Unread>,
     keyring: Keyring,
+    /// Identity files that were given for this time, beside that of the settings.
+    more_identities: Arc<[PathBuf]>,
     pub(super) opened: Arc<OpenedOnce>,
 }
 
@@ -78,7 +80,7 @@ pub(super) struct OpenedOnce {
     pub(super) helm: OnceCell<Helm>,
     pub(super) cluster: OnceCell<Cluster>,
     values: Mutex<HashMap<DeploymentId, OpenedValues>>,
-    stored: tokio::sync::Mutex<HashMap<u32, Arc<serde_json::Value>>>,
+    pub(super) stored: tokio::sync::Mutex<HashMap<u32, Arc<serde_json::Value>>>,
     registered: AtomicBool,
 }
 
@@ -119,6 +121,7 @@ impl Ctx {
             given: CommandLine::default(),
             events: Events::none(),
             keyring: Keyring::default(),
+            more_identities: Arc::default(),
             cancel: CancellationToken::new(),
             opened: Arc::default(),
         }
@@ -157,6 +160,12 @@ impl Ctx {
         let mut settings = Settings::clone(&self.settings);
         change(&mut settings);
         Self { settings: Arc::new(settings), opened: Arc::default(), ..self.clone() }
+    }
+
+    /// The same, opening with these identity files, too: for this time alone.
+    #[must_use]
+    pub fn opening_with(&self, files: &[PathBuf]) -> Self {
+        Self { more_identities: files.into(), ..self.clone() }
     }
 
     /// The install that flags, settings and defaults name, in that order: known without a settings file, too.
@@ -208,13 +217,27 @@ impl Ctx {
         Ok(Recipients::parse(recipients)?)
     }
 
-    /// The private keys of this host. A passphrase is asked for where their file has one; what the keys open is
-    /// registered and no longer shown.
+    /// The private keys of this host, and those that were given beside them. A passphrase is asked for where a file has
+    /// one; what the keys open is registered and no longer shown.
     ///
     /// # Errors
-    /// No file is set, it cannot be read, or the passphrase is wrong or nowhere to be had.
+    /// No file is set or given, one cannot be read, or the passphrase is wrong or nowhere to be had.
     pub fn identities(&self) -> Result<Identities> {
-        let path = required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?;
+        // A host that has lost its own does with what it is given.
+        let has_own = self.settings_or_defaults()?.keys.identity.as_deref().is_some_and(Path::exists);
+        let mut all = if self.more_identities.is_empty() || has_own { Some(self.own_identities()?) } else { None };
+        for path in self.more_identities.iter() {
+            let given = self.keyring.open(path)?;
+            all = Some(match all {
+                Some(known) => known.and(given),
+                None => given,
+            });
+        }
+        all.map_or_else(|| self.own_identities(), Ok)
+    }
+
+    fn own_identities(&self) -> Result<Identities> {
+        let path = self.required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?;
         // One that is given for this time alone may be on a medium that knows no owners.
         Identities::require_private(path)?;
         let opened = self.keyring.open(path)?;
@@ -240,7 +263,15 @@ impl Ctx {
     /// # Errors
     /// They are set, and cannot be had.
     pub fn identities_if_set(&self) -> Result<Option<Identities>> {
-        self.settings()?.keys.identity.as_ref().map(|_| self.identities()).transpose()
+        let is_set = self.settings()?.keys.identity.is_some() || !self.more_identities.is_empty();
+        is_set.then(|| self.identities()).transpose()
+    }
+
+    /// The path of a setting that must be set; `key` is its name.
+    fn required<'a>(&self, value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
+        // Where there is no settings file at all, that is what is missing.
+        let missing = || self.unread.as_ref().filter(|unread| unread.missing).map(|unread| unread.error.copy());
+        value.as_deref().ok_or_else(|| missing().unwrap_or_else(|| unset(key)))
     }
 
     /// The key that signs.
@@ -248,7 +279,7 @@ impl Ctx {
     /// # Errors
     /// No file is set, or it cannot be read.
     pub fn signer(&self) -> Result<Signer> {
-        Ok(Signer::load(required(&self.settings()?.keys.signing_key, "keys.signing_key")?)?)
+        Ok(Signer::load(self.required(&self.settings()?.keys.signing_key, "keys.signing_key")?)?)
     }
 
     /// The key that signs bundles, which this host itself believes: what it signs, everybody else would refuse, too. Where
@@ -286,15 +317,14 @@ impl Ctx {
         let read = |path: &Path| -> Result<TrustedSigners> {
             let signers = TrustedSigners::load(path)?;
             for line in signers.skipped() {
-                self.events.warn(line.clone(), None);
+                self.events.warn(line.clone(), Some(format!("A line looks like this: `{}`.", trust_form())));
             }
             self.without_revoked(signers)
         };
         match given {
             Some(path) => read(path),
-            None => {
-                kept(&self.opened.signers, || read(required(&keys.trusted_signers, "keys.trusted_signers")?)).cloned()
-            }
+            None => kept(&self.opened.signers, || read(self.required(&keys.trusted_signers, "keys.trusted_signers")?))
+                .cloned(),
         }
     }
 
@@ -339,7 +369,7 @@ impl Ctx {
     /// None is set, it is none, or there is no key to sign its commits with.
     pub fn vault(&self) -> Result<&Vault> {
         kept(&self.opened.vault, || {
-            let path = required(&self.settings()?.vault.path, "vault.path")?;
+            let path = self.required(&self.settings()?.vault.path, "vault.path")?;
             let (signer, trusted) = (self.signer()?, self.trusted_signers(None)?);
             let sign: CommitSigner = Arc::new(move |bytes| {
                 let signature = signer.sign(COMMIT_NAMESPACE, bytes).map_err(|e| e.to_string())?;
@@ -359,7 +389,7 @@ impl Ctx {
     /// # Errors
     /// None is set, or it is none.
     pub fn vault_to_read(&self) -> Result<Vault> {
-        let path = required(&self.settings_or_defaults()?.vault.path, "vault.path")?;
+        let path = self.required(&self.settings_or_defaults()?.vault.path, "vault.path")?;
         Ok(self.vault_unverified(Some(path))?.trusting(self.vault_trust(path)?))
     }
 
@@ -370,7 +400,7 @@ impl Ctx {
     pub fn vault_unverified(&self, given: Option<&Path>) -> Result<Vault> {
         let path = match given {
             Some(path) => path,
-            None => required(&self.settings_or_defaults()?.vault.path, "vault.path")?,
+            None => self.required(&self.settings_or_defaults()?.vault.path, "vault.path")?,
         };
         Ok(Vault::open(path, Arc::new(|_| Err("it was opened to be read only".into())))?)
     }
@@ -424,20 +454,6 @@ impl Ctx {
         Ok(values)
     }
 
-    /// What helm has stored of a revision's values, asked once; what it has of one never changes.
-    ///
-    /// # Errors
-    /// helm cannot be asked.
-    pub(super) async fn stored_values(&self, revision: u32) -> Result<Option<Arc<serde_json::Value>>> {
-        let mut stored = self.opened.stored.lock().await;
-        if let Some(values) = stored.get(&revision) {
-            return Ok(Some(Arc::clone(values)));
-        }
-        let values = self.helm().await?.get_values(&self.install().release, Some(revision)).await?.map(Arc::new);
-        stored.extend(values.iter().map(|values| (revision, Arc::clone(values))));
-        Ok(values)
-    }
-
     /// Values that a person named, a file or a pipe, or stdin for `-`: what to call them, and their bytes.
     ///
     /// # Errors
@@ -470,11 +486,6 @@ fn kept<T>(cell: &OnceLock<T>, open: impl FnOnce() -> Result<T>) -> Result<&T> {
     }
     let opened = open()?;
     Ok(cell.get_or_init(|| opened))
-}
-
-/// The path of a setting that must be set; `key` is its name.
-fn required<'a>(value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
-    value.as_deref().ok_or_else(|| unset(key))
 }
 
 fn unset(key: &str) -> CommandError {

@@ -76,6 +76,11 @@ pub fn guarded(old: Effective<'_>, new: Effective<'_>) -> Vec<Guarded> {
     IMMUTABLE.iter().filter_map(differs).collect()
 }
 
+/// Why the value at `path` must never change, where that is so.
+pub fn guarded_for(path: &Path) -> Option<&'static str> {
+    IMMUTABLE.iter().find(|known| Path::of(known.path) == *path).map(|known| known.why)
+}
+
 /// The same where one of the two is a text without keys: the value must stand somewhere in it.
 fn compare_texts(known: &Immutable, old: Effective<'_>, new: Effective<'_>) -> Option<Guarded> {
     let lines = |tree: &Tree| -> BTreeSet<String> {

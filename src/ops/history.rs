@@ -63,6 +63,18 @@ impl History {
         self.deployments.iter().find(|deployment| is_of(deployed, deployment))
     }
 
+    /// Whether the release has never been more than deployments that did not go live: there is none of before `dr` either.
+    pub fn is_first(&self) -> bool {
+        let failed = |revision: &Revision| {
+            // helm's word on one that failed is its error, not our name.
+            let numbered = |one: &Deployment| revision.status.is_failed() && one.revision() == Some(revision.revision);
+            self.deployments.iter().any(|one| !one.is_deployed() && (is_of(revision, one) || numbered(one)))
+        };
+        let is_whole = self.revisions.first().is_none_or(|first| first.revision == 1);
+        let went_live = self.deployments.iter().any(Deployment::is_deployed);
+        is_whole && !went_live && self.revisions.iter().all(failed)
+    }
+
     /// The deployment that is live: the one that helm's deployed revision is; else the newest that went live.
     pub fn live(&self) -> Option<&Deployment> {
         self.own().or_else(|| self.deployments.iter().find(|deployment| deployment.is_deployed()))
@@ -147,6 +159,22 @@ impl LiveValues {
     pub fn trees(&self) -> impl Iterator<Item = &Tree> {
         let stored = [&self.stored, &self.failed].into_iter().flatten().map(|stored| &stored.tree);
         self.recorded.iter().chain(stored)
+    }
+}
+
+impl Ctx {
+    /// What helm has stored of a revision's values, asked once; what it has of one never changes.
+    ///
+    /// # Errors
+    /// helm cannot be asked.
+    pub(super) async fn stored_values(&self, revision: u32) -> Result<Option<Arc<serde_json::Value>>> {
+        let mut stored = self.opened.stored.lock().await;
+        if let Some(values) = stored.get(&revision) {
+            return Ok(Some(Arc::clone(values)));
+        }
+        let values = self.helm().await?.get_values(&self.install().release, Some(revision)).await?.map(Arc::new);
+        stored.extend(values.iter().map(|values| (revision, Arc::clone(values))));
+        Ok(values)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::settings::{Install, Settings, bucket_refusal};
 use crate::store::is_bucket;
-use crate::vault::{CommitSigner, Vault, VaultError};
+use crate::vault::{CommitSigner, Vault, VaultError, VaultTrust};
 use crate::write;
 
 const TEMPLATE: &str = include_str!("../../templates/dr.toml");
@@ -105,6 +105,7 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
         return Err(CommandError::new(Exit::Usage, format!("--store: {why}"))
             .hint("Name a folder or a bucket: `dr init --store s3://BUCKET/PREFIX`."));
     }
+    VaultTrust::new(TrustedSigners::default(), Vec::new(), &places.vault, &ctx.state).refuse_lost(&places.vault)?;
     let mut work = Work { dry_run: request.dry_run, items: Vec::new() };
     let kept = places.identity.exists();
     let public_key = identity(&mut work, &places.identity, ctx.keyring(), request.passphrase, there.is_none())?;

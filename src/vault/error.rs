@@ -14,6 +14,14 @@ pub enum VaultError {
         /// Where it was looked for.
         path: String,
     },
+    /// There was one that this host had verified, and its folder is gone.
+    #[error("the config vault {path} is gone: commit {commit} of it was verified on this host before")]
+    Gone {
+        path: String,
+        commit: String,
+        /// The file that remembers it.
+        memory: String,
+    },
     /// There was one, and git does not take it for a repository any more.
     #[error("{path} holds a config vault that git cannot open: its .git folder, or HEAD or objects in it, is missing")]
     NotOpened { path: String },
@@ -130,6 +138,8 @@ pub enum VaultError {
         first: String,
         /// Whether it is a matter of who signed it.
         untrusted: bool,
+        /// The file of those who are trusted.
+        signers: String,
     },
     /// The vault itself is not what a trusted host would write.
     #[error("the config vault {path} is not used: {first}{}", more(*count))]
@@ -142,15 +152,23 @@ pub enum VaultError {
         untrusted: bool,
         /// The last commit that was verified.
         verified: Option<String>,
+        /// The file of those who are trusted.
+        signers: String,
     },
     /// The branch does not have what was verified here before.
-    #[error("the config vault {path} was moved back: it does not have commit {commit}, which was verified here before")]
-    MovedBack { path: String, commit: String },
-    /// The list of recipients has a key of which this host knows nothing.
-    #[error(
-        "{by} has let {key} open what is recorded, and neither the settings nor anybody on this host knows that key"
-    )]
-    NewRecipient { key: String, by: String },
+    #[error("the config vault {path} {}: it does not have commit {commit}, which was verified here before", if *has_object { "was moved back" } else { "is another one than before" })]
+    MovedBack {
+        path: String,
+        commit: String,
+        /// Whether the commit is in the repository, though not in the branch.
+        has_object: bool,
+    },
+    /// The list of recipients has keys of which this host knows nothing.
+    #[error("{}, and neither the settings nor anybody on this host knows {}", let_in(new), if new.len() == 1 { "that key" } else { "these keys" })]
+    NewRecipients {
+        /// Who let it in, and the key.
+        new: Vec<(String, String)>,
+    },
     /// The same file was written on both sides, differently.
     #[error("both sides have written {}, each with other bytes", paths.join(", "))]
     Conflict {
@@ -158,8 +176,16 @@ pub enum VaultError {
         paths: Vec<String>,
     },
     /// The remote holds another vault.
-    #[error("the remote holds another vault: the two have no commit in common")]
-    Unrelated,
+    #[error(
+        "the config vault {path} and the one that was fetched began apart: they have no commit in common, and are never merged"
+    )]
+    Unrelated {
+        path: String,
+        /// Where it was fetched from, without passwords.
+        remote: String,
+        /// Whether the vault here has recorded something.
+        has_deployments: bool,
+    },
     /// There is no remote, or there are several.
     #[error("the config vault {path} has {}", if names.is_empty() { "no remote".to_owned() } else { format!("the remotes {}", names.join(", ")) })]
     NoRemote { path: String, names: Vec<String> },
@@ -170,6 +196,8 @@ pub enum VaultError {
         act: String,
         /// What git said.
         said: String,
+        /// The same by hand.
+        same: String,
     },
     /// The user has asked to stop.
     #[error("stopped")]
@@ -204,6 +232,11 @@ fn lock_of(error: &git2::Error) -> Option<String> {
 
 fn more(count: usize) -> String {
     if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
+}
+
+fn let_in(new: &[(String, String)]) -> String {
+    let each: Vec<String> = new.iter().map(|(by, key)| format!("{by} has let {key} open what is recorded")).collect();
+    each.join(", ")
 }
 
 impl VaultError {

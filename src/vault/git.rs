@@ -111,6 +111,14 @@ impl Git {
                 None => Self::settled(repo, path),
             },
             Err(error) if error.code() == git2::ErrorCode::NotFound => {
+                // Where the user may not look, nothing is found either.
+                for place in [path.to_owned(), path.join(".git")] {
+                    if let Err(source) = std::fs::read_dir(&place)
+                        && source.kind() == std::io::ErrorKind::PermissionDenied
+                    {
+                        return Err(VaultError::Io { act: format!("open the config vault {name}"), source });
+                    }
+                }
                 let is_left = [".git", "vault.json", "deployments"].iter().any(|name| path.join(name).exists());
                 Err(if is_left { VaultError::NotOpened { path: name } } else { VaultError::Missing { path: name } })
             }

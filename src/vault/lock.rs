@@ -35,11 +35,14 @@ impl Drop for Lock {
 /// What libgit2 locks while we write, under the repository's folder.
 const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
 
+/// A git at work holds a lock for moments.
+const STALE: Duration = Duration::from_secs(2);
+
 /// What a git that was killed has locked, so that nothing more is written: git itself takes no lock away.
 pub(super) fn left(folder: &Path) -> Vec<PathBuf> {
     let stays = |path: &PathBuf| {
         let modified = path.metadata().and_then(|found| found.modified()).ok();
-        modified.and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age > PATIENCE)
+        modified.and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age > STALE)
     };
     LOCKED.iter().map(|name| folder.join(name)).filter(stays).collect()
 }

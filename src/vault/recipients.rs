@@ -97,11 +97,13 @@ impl Vault {
     /// The public keys that new files are sealed to.
     ///
     /// # Errors
-    /// `NewRecipient` when one is not in this host's settings and nobody has accepted it here; when the list cannot be
+    /// `NewRecipients` when one is not in this host's settings and nobody has accepted it here; when the list cannot be
     /// read, or is empty.
     pub fn recipients(&self) -> Result<Recipients, VaultError> {
-        if let Some(new) = self.new_recipients()?.into_iter().next() {
-            return Err(VaultError::NewRecipient { by: new.signer().to_owned(), key: new.key });
+        let new = self.new_recipients()?;
+        if !new.is_empty() {
+            let by = |new: Holder| (new.signer().to_owned(), new.key);
+            return Err(VaultError::NewRecipients { new: new.into_iter().map(by).collect() });
         }
         self.listed_recipients()
     }
@@ -200,7 +202,13 @@ impl Vault {
     ///
     /// # Errors
     /// As those that do it.
-    pub fn preview_recipients(&self, add: &[&str], remove: &[&str], by: &str) -> Result<Holders, VaultError> {
+    pub fn preview_recipients(
+        &self,
+        add: &[&str],
+        remove: &[&str],
+        by: &str,
+        why: Option<&str>,
+    ) -> Result<Holders, VaultError> {
         let mut holders = self.holders()?;
         for key in add {
             Recipients::parse([key]).map_err(|_| refused(key, "is no age recipient (age1...)"))?;
@@ -218,7 +226,7 @@ impl Vault {
             by: by.to_owned(),
             add: owned(add),
             remove: owned(remove),
-            why: None,
+            why: why.map(str::to_owned),
         });
         Ok(holders)
     }

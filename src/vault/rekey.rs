@@ -106,8 +106,15 @@ impl Vault {
     /// # Errors
     /// The vault cannot be read.
     pub fn rekey_plan(&self) -> Result<RekeyPlan, VaultError> {
+        self.rekey_plan_for(self.listed_recipients()?)
+    }
+
+    /// The same where `recipients` were those of today.
+    ///
+    /// # Errors
+    /// The vault cannot be read.
+    pub fn rekey_plan_for(&self, recipients: Recipients) -> Result<RekeyPlan, VaultError> {
         let git = self.git()?;
-        let recipients = self.listed_recipients()?;
         let wanted = sorted(&recipients.to_strings());
         let files = effective_files(git.files()?);
         let own: HashMap<String, Oid> = git.files()?.into_iter().collect();

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::error::VaultError;
-use super::git::{BRANCH, Git};
+use super::git::{BRANCH, BRANCH_NAME, Git};
 use super::handle::Vault;
 use super::merge::{TakeInRequest, TakenIn};
 use crate::redact::MASK;
@@ -52,7 +52,8 @@ pub struct Remote<'v> {
 }
 
 impl Vault {
-    /// The remote that `given` names: one of git's names or an address; without it `origin`, or the only one there is.
+    /// The remote that `given` names: one of git's names, an address, or a folder, as seen from the working folder; without
+    /// it `origin`, or the only one there is.
     ///
     /// # Errors
     /// `NoRemote` when none is named and there is none, or there are several.
@@ -68,6 +69,7 @@ impl Vault {
         let none = || VaultError::NoRemote { path: self.path.display().to_string(), names: names.clone() };
         let name = match given {
             Some(name) if name.starts_with('-') || name.is_empty() => return Err(none()),
+            Some(name) if !names.iter().any(|known| known == name) => of_folder(name),
             Some(name) => name.to_owned(),
             None if names.iter().any(|name| name == "origin") => "origin".to_owned(),
             None => match names.as_slice() {
@@ -126,7 +128,22 @@ impl Remote<'_> {
     /// # Errors
     /// Those of the verification and the merge.
     pub fn take_in(&self, request: &TakeInRequest<'_>) -> Result<TakenIn, VaultError> {
-        self.vault.take_in(&self.tracking, request)
+        self.vault.take_in(&self.tracking, request).map_err(|error| match error {
+            VaultError::Unrelated { path, has_deployments, .. } => {
+                VaultError::Unrelated { path, has_deployments, remote: self.address() }
+            }
+            other => other,
+        })
+    }
+
+    /// Its address, as a command may name it.
+    fn address(&self) -> String {
+        let configured = || {
+            let git = Git::open(&self.vault.path).ok()?;
+            Some(git.repo().find_remote(&self.name).ok()?.url().ok()?.to_owned())
+        };
+        let address = configured().unwrap_or_else(|| self.name.clone());
+        if without_passwords(&address) == address { address } else { "REMOTE".to_owned() }
     }
 
     /// How many commits the branch has that the remote had when it was fetched last has not.
@@ -170,7 +187,10 @@ impl Remote<'_> {
     fn failed(&self, act: &str, said: &str) -> VaultError {
         let said: Vec<String> =
             said.lines().map(str::trim).filter(|line| !line.is_empty()).map(without_passwords).collect();
-        VaultError::Remote { act: format!("{act} {}", self.shown()), said: said.join("; ") }
+        let name = if self.shown() == self.name { self.name.as_str() } else { "REMOTE" };
+        let verb = act.split(' ').next().unwrap_or_default();
+        let same = format!("git -C {} {verb} {name} {BRANCH_NAME}", self.vault.path.display());
+        VaultError::Remote { act: format!("{act} {}", self.shown()), said: said.join("; "), same }
     }
 
     async fn git(&self, act: &str, args: &[&str]) -> Result<Said, VaultError> {
@@ -210,6 +230,13 @@ impl Remote<'_> {
         };
         std::env::var("GIT_SSH_COMMAND").ok().or_else(configured).unwrap_or_else(|| "ssh".to_owned())
     }
+}
+
+/// A folder of this host by its whole path: git itself would look for it from the vault on. What is none is an address.
+fn of_folder(name: &str) -> String {
+    let path = Path::new(name);
+    let whole = path.is_dir().then(|| path.canonicalize().ok()).flatten();
+    whole.map_or_else(|| name.to_owned(), |path| path.display().to_string())
 }
 
 /// What a fetch found.

@@ -59,9 +59,21 @@ impl VaultMemory {
 impl VaultTrust {
     /// For the vault at `vault`; what is remembered of it goes below `state`.
     pub fn new(trusted: TrustedSigners, own: Vec<String>, vault: &Path, state: &Path) -> Self {
-        let path = vault.canonicalize().unwrap_or_else(|_| vault.to_owned());
+        // One that is gone has the name that it had.
+        let gone = || Some(vault.parent()?.canonicalize().ok()?.join(vault.file_name()?));
+        let path = vault.canonicalize().ok().or_else(gone).unwrap_or_else(|| vault.to_owned());
         let name = &digest(path.as_os_str().as_encoded_bytes())[..16];
         Self { trusted, own, memory: state.join("vaults").join(format!("{name}.json")), seen: Mutex::default() }
+    }
+
+    /// Refuses to begin a vault where one was and is gone: two that began apart are never one again.
+    ///
+    /// # Errors
+    /// `Gone`.
+    pub fn refuse_lost(&self, vault: &Path) -> Result<(), VaultError> {
+        let Some(commit) = self.remembered().verified.filter(|_| !vault.join(".git").exists()) else { return Ok(()) };
+        let (path, memory) = (vault.display().to_string(), self.memory.display().to_string());
+        Err(VaultError::Gone { path, commit, memory })
     }
 
     pub(super) fn signers(&self) -> &TrustedSigners {
@@ -84,7 +96,9 @@ impl VaultTrust {
         if let Some(known) = known
             && !is_behind(git, known, tip)
         {
-            return Err(VaultError::MovedBack { path: git.path().display().to_string(), commit: known.to_string() });
+            let has_object = git.repo().find_commit(known).is_ok();
+            let (path, commit) = (git.path().display().to_string(), known.to_string());
+            return Err(VaultError::MovedBack { path, commit, has_object });
         }
         let signers = self.trusted.digest().to_owned();
         let base = known.filter(|_| memory.signers == signers);
@@ -129,6 +143,7 @@ impl VaultTrust {
             count: refused.count() + 1,
             untrusted: first.flaw.severity() == FlawSeverity::Untrusted,
             verified: base.map(|base| base.to_string()),
+            signers: self.trusted.file().to_owned(),
         })
     }
 

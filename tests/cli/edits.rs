@@ -72,8 +72,14 @@ fn the_editor_works_in_memory_and_the_draft_is_sealed_private_and_never_written_
     assert_eq!(std::fs::metadata(&draft).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(opened(&host, &draft), VALUES.replace("UTC", "CET"));
     let again = edit(&host, "sed -i s/UTC/PST/", &["--save", "draft.age"]).output().unwrap();
-    assert_eq!(again.status.code(), Some(64), "{}", said(&again));
+    assert_eq!(again.status.code(), Some(20), "{}", said(&again));
+    assert!(drafts(&host).is_empty(), "nothing was typed");
     assert_eq!(opened(&host, &draft), VALUES.replace("UTC", "CET"));
+    // One that came while the editor was open.
+    let late = host.program("bin/late", "#!/bin/sh\necho mine > late.age\nsed -i s/UTC/PST/ \"$1\"\n");
+    let again = edit(&host, late.to_str().unwrap(), &["--save", "late.age"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(20), "{}", said(&again));
+    assert_eq!(std::fs::read_to_string(host.home().join("late.age")).unwrap(), "mine\n");
     assert_eq!(opened(&host, &drafts(&host)[0]), VALUES.replace("UTC", "PST"), "and the second edit is not lost");
     let on = edit(&host, "sed -i s/CET/MET/", &["--draft", "draft.age", "--save", "next.age"]).output().unwrap();
     assert!(on.status.success(), "{}", said(&on));
@@ -198,6 +204,7 @@ case "$1" in
 version) echo v4.1.4 ;;
 history) echo 'Error: release: not found' >&2; exit 1 ;;
 show) case "$*" in *" chart "*) printf 'name: opschain\nversion: 2026.8.20\n' ;; esac ;;
+upgrade) case "$*" in *--dry-run*) cat > /dev/null; cat rendered.json ;; *) exit 1 ;; esac ;;
 *) exit 1 ;;
 esac
 "#;
@@ -205,6 +212,8 @@ esac
 #[test]
 fn edited_values_go_the_way_of_a_deployment() {
     let host = recorded();
+    let object = r"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: zone}\ndata: {TZ: CET}\n";
+    host.file("rendered.json", &format!(r#"{{"name":"opschain","manifest":"{object}","hooks":[]}}"#));
     host.program("bin/helm", HELM);
     host.file("chart.tgz", "x");
     let args = ["--chart", "chart.tgz", "--dry-run", "--output", "json"];
@@ -212,6 +221,8 @@ fn edited_values_go_the_way_of_a_deployment() {
     assert!(output.status.success(), "{}", said(&output));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(plan["diff"]["changes"][0]["path"], "env.TZ");
+    // What the API server would change, as `dr deploy --dry-run` shows it.
+    assert!(plan["objects"].to_string().contains("zone"), "{plan}");
     assert!(plan["values"].as_str().unwrap().starts_with("the edited values of 20260820T"), "{plan}");
     // Nobody to ask: not deployed, and kept.
     let output = edit(&host, "sed -i s/UTC/CET/", &["--chart", "chart.tgz"]).output().unwrap();

@@ -21,6 +21,7 @@ mod hooks;
 mod hostile;
 mod image;
 mod import;
+mod joined_hosts;
 mod kept;
 mod lint;
 mod mail;

@@ -62,6 +62,12 @@ impl Host {
         said(self.command(args))
     }
 
+    /// This host's own public age key.
+    pub fn age_key(&self) -> String {
+        let identities = dr::internals::crypt::Identities::load(&self.path(".config/dr/identity.txt"), || None);
+        identities.unwrap().recipients().remove(0)
+    }
+
     fn vault(&self) -> Vault {
         let signer = Signer::load(&self.path(".config/dr/signing_key")).unwrap();
         Vault::open(&self.vault_path(), commit_signer(signer)).unwrap()

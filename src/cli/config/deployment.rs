@@ -1,5 +1,7 @@
 //! How a deployment is named on the command line.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::ops::config::DeploymentSelector;
@@ -20,6 +22,14 @@ pub(super) struct DeploymentArgs {
     /// What was live at this time (UTC), such as 2026-08-20T10:00, or 2026-08-20 for the end of that day
     #[arg(long, value_name = "TIME", conflicts_with = "deployment")]
     at: Option<String>,
+}
+
+/// Which keys open what is asked for, beside this host's own.
+#[derive(Debug, Args)]
+pub(super) struct IdentityArgs {
+    /// One more identity file to open with, such as the escrow key's (can be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity: Vec<PathBuf>,
 }
 
 impl DeploymentArgs {

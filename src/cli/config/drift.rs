@@ -65,10 +65,16 @@ impl Report for DriftReport {
         } else if !self.drift.is_empty() {
             page.gap();
             let is_restored = self.drift.iter().any(|finding| matches!(finding.cause, Cause::Restored { .. }));
-            page.next(match is_restored {
-                true => "dr config record --from-helm --chart REF",
-                false => "dr deploy -f values.yaml --dry-run",
-            });
+            // What helm has is put back, or kept; objects that were edited by hand are only put back.
+            let is_of_helm = self.drift.iter().any(|finding| finding.between == Between::VaultHelm);
+            match (is_restored, is_of_helm) {
+                (true, _) => page.next("dr config record --from-helm --chart REF"),
+                (false, false) => page.next("dr deploy -f values.yaml --dry-run"),
+                (false, true) => page.ways_on([
+                    "dr deploy -f values.yaml --dry-run    (what deploying yours would take back)",
+                    "dr config record --from-helm    (to keep what helm has)",
+                ]),
+            }
         }
     }
 }

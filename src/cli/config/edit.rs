@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::deployment::{DeploymentArgs, HOW_TO_NAME};
+use super::deployment::{DeploymentArgs, HOW_TO_NAME, IdentityArgs};
 use super::{change_lines, recipients};
-use crate::cli::deploy::{DeployOptionArgs, agreed, bundled, listening};
+use crate::cli::deploy::{DeployOptionArgs, agreed, bundled, carry_out, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, EditorRequest, Review, Round};
 use crate::ops::deploy::{self, DeployRequest, Prepared};
@@ -49,6 +49,8 @@ pub struct EditArgs {
     chart: Option<String>,
     #[command(flatten)]
     options: DeployOptionArgs,
+    #[command(flatten)]
+    pub(super) keys: IdentityArgs,
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
@@ -60,6 +62,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
     let runtime = env("XDG_RUNTIME_DIR").map(PathBuf::from);
     let places: Vec<PathBuf> = runtime.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
     let words = env("VISUAL").or_else(|| env("EDITOR"));
+    args.save.iter().try_for_each(|path| edit::refuse_taken(path))?;
     recipients::ask(ctx, ui)?;
     // What was typed is kept as a draft first.
     let _unfinished = ctx.events.unfinished();
@@ -123,8 +126,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
     };
     let prepared = deploy::plan(&listening(ctx, ui, args.options.debug), request).await?;
     if args.options.dry_run {
-        ui.dry_run(&prepared.plan)?;
-        prepared.refuse()?;
+        carry_out(ctx, ui, prepared, true, None).await?;
         return Ok(Decided::Done(Exit::Success));
     }
     ui.plan(&prepared.plan);

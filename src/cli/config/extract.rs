@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use super::deployment::{DeploymentArgs, HOW_TO_NAME};
+use super::deployment::{DeploymentArgs, HOW_TO_NAME, IdentityArgs};
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, Form};
@@ -32,6 +32,8 @@ pub struct ExtractArgs {
     /// A single value as Helm reads it, byte for byte: no quotes, no line end behind it
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    pub(super) keys: IdentityArgs,
 }
 
 pub fn run(ctx: &Ctx, ui: &Ui, args: &ExtractArgs) -> Result<Exit> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use clap::{Args, ValueEnum};
 
+use super::deployment::IdentityArgs;
 use crate::ops::config::{Log, LogLine, LogRequest, Unread};
 use crate::ui::{Column, Mark, Page, Report};
 
@@ -44,6 +45,8 @@ pub struct LogArgs {
     /// Those with this text in who or why, in capitals or not
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
+    #[command(flatten)]
+    pub(super) keys: IdentityArgs,
 }
 
 /// What came of a deployment.
@@ -78,8 +81,12 @@ impl From<LogArgs> for LogRequest {
 impl Report for Log {
     fn human(&self, page: &mut Page) {
         if self.deployments.is_empty() {
-            page.line(format!("No deployment of {} is recorded that fits.", self.install));
-            return page.next("dr deploy -f values.yaml --version V");
+            if self.recorded > 0 {
+                page.line(format!("No deployment of {} fits; {} recorded.", self.install, are(self.recorded)));
+                return page.next("dr config log");
+            }
+            page.line(format!("No deployment of {} is recorded yet.", self.install));
+            return page.next("dr deploy -f values.yaml --version V; what was deployed before: dr config record --from-helm, or --dir FOLDER");
         }
         let installs = self.install == "all";
         let (contexts, clusters) = (self.in_several_contexts(), self.in_several_clusters());
@@ -144,6 +151,10 @@ impl Log {
     }
 }
 
+fn are(count: usize) -> String {
+    if count == 1 { "1 is".into() } else { format!("{count} are") }
+}
+
 fn short(line: &LogLine) -> &str {
     line.id.rsplit(['-', '/']).next().unwrap_or(&line.id)
 }
@@ -180,7 +191,7 @@ fn changes(line: &LogLine) -> String {
     /// As many paths as a line has room for.
     const MOST: usize = 2;
     if let Some(unread) = &line.unread {
-        return format!("not read: {}", unread.why);
+        return format!("not read: {}", unread.brief.unwrap_or(&unread.why));
     }
     let Some(changes) = &line.changes else { return String::new() };
     if changes.paths.is_empty() {

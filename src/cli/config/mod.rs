@@ -19,12 +19,13 @@ mod upgrade;
 mod verify;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 pub(super) use diff::change_lines;
 
-use deployment::{DeploymentArgs, HOW_TO_NAME};
+use deployment::{DeploymentArgs, HOW_TO_NAME, IdentityArgs};
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
@@ -64,6 +65,8 @@ enum ConfigVerb {
         /// Only one of several layers, exactly as it was given: 0 is the first
         #[arg(long, value_name = "N")]
         layer: Option<usize>,
+        #[command(flatten)]
+        keys: IdentityArgs,
     },
     Extract(extract::ExtractArgs),
     Edit(edit::EditArgs),
@@ -89,7 +92,24 @@ enum ConfigVerb {
     MergeDriver(plain_git::MergeDriverArgs),
 }
 
+impl ConfigVerb {
+    /// The identity files that were given beside this host's own.
+    fn identities(&self) -> &[PathBuf] {
+        match self {
+            Self::Log(log::LogArgs { keys, .. })
+            | Self::Cat { keys, .. }
+            | Self::Extract(extract::ExtractArgs { keys, .. })
+            | Self::Edit(edit::EditArgs { keys, .. })
+            | Self::Parity(parity::ParityArgs { keys, .. })
+            | Self::Upgrade(upgrade::UpgradeArgs { keys, .. })
+            | Self::Rekey(rekey::RekeyArgs { keys, .. }) => &keys.identity,
+            _ => &[],
+        }
+    }
+}
+
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
+    let ctx = &ctx.opening_with(args.verb.identities());
     match args.verb {
         ConfigVerb::Record(args) => return record::run(ctx, ui, args).await,
         ConfigVerb::Log(args) => {
@@ -98,7 +118,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             return Ok(log.exit());
         }
         ConfigVerb::Show(which) => ui.report(&config::show(ctx, &which.or("latest"))?)?,
-        ConfigVerb::Cat { which, layer } => {
+        ConfigVerb::Cat { which, layer, .. } => {
             let values = config::cat(ctx, &which.or("live"), layer)?;
             if std::io::stdout().is_terminal() {
                 ui.talk(

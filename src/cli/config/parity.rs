@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::deployment::IdentityArgs;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::parity::{self, Exported, Parity, Verdict};
@@ -38,6 +39,8 @@ pub struct ParityArgs {
     /// Who may compare with it, as an age public key (can be repeated); the vault's recipients if not given
     #[arg(long, value_name = "RECIPIENT", requires = "export")]
     to: Vec<String>,
+    #[command(flatten)]
+    pub(super) keys: IdentityArgs,
 }
 
 pub fn run(ctx: &Ctx, ui: &Ui, args: ParityArgs) -> Result<Exit> {

@@ -33,9 +33,9 @@ enum RecipientsVerb {
     /// Let this host seal to a key that another host has put on the list, and that its settings do not name
     #[command(after_help = "Example:\n  dr config recipients accept age1...")]
     Accept {
-        /// The public key
-        #[arg(value_name = "age1...")]
-        key: String,
+        /// The public keys
+        #[arg(value_name = "age1...", required = true)]
+        keys: Vec<String>,
     },
     /// Seal to a key no more; what its holder has read stays read
     #[command(after_help = "Example:\n  dr config recipients rm age1... -m 'left the company'\n  dr config rekey")]
@@ -65,7 +65,7 @@ pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exi
     let (report, dry_run) = match &args.verb {
         RecipientsVerb::List => (list(ctx)?, false),
         RecipientsVerb::Add(change) => (add(ctx, &request(change, false))?, change.dry_run),
-        RecipientsVerb::Accept { key } => (accept(ctx, key)?, false),
+        RecipientsVerb::Accept { keys } => (accept(ctx, keys)?, false),
         RecipientsVerb::Rm { change, allow_single } => {
             if !change.dry_run {
                 ui.talk(&removal(ctx, &request(change, *allow_single))?);
@@ -101,7 +101,7 @@ pub fn ask(ctx: &Ctx, ui: &Ui) -> Result<()> {
             new.key
         ));
         ui.confirm_always(&format!("Let {} open what is recorded from now on?", new.key))?;
-        accept(ctx, &new.key)?;
+        accept(ctx, std::slice::from_ref(&new.key))?;
     }
     Ok(())
 }

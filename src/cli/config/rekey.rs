@@ -2,11 +2,12 @@
 
 use clap::Args;
 
+use super::deployment::IdentityArgs;
 use super::recipients;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::recipients::refuse_unknown;
-use crate::ops::config::rekey::{RekeyReport, plan, rekey};
+use crate::ops::config::rekey::{RekeyReport, ToRotate, plan, rekey};
 use crate::ops::schedule;
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
@@ -14,14 +15,19 @@ use crate::ui::{Mark, Page, Report, Ui};
 /// Seal all versions again to the recipients of today, each proved equal to what was recorded
 ///
 /// Nothing is rewritten: the new files stand beside the old ones, in `rekeyed/`. It can be stopped and run again. It
-/// lists the live secrets that a removed recipient could have read: those have to be changed where they are used. What
-/// cannot be opened stays as it is and is named; the exit code says so (15: other keys would, 17: it is damaged).
+/// lists the live secrets that a removed recipient could have read: those have to be changed where they are used, but for
+/// those that stored data depends on, which stand apart. What cannot be opened stays as it is and is named; the exit code
+/// says so (15: other keys would, 17: it is damaged).
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dr config rekey --dry-run")]
+#[command(
+    after_help = "Examples:\n  dr config rekey --dry-run\n  dr config rekey --identity escrow.txt     # where no host is left that opens it"
+)]
 pub struct RekeyArgs {
     /// Say what would be sealed again, and what has to be changed, and write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    pub(super) keys: IdentityArgs,
 }
 
 pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
@@ -91,29 +97,33 @@ impl Report for RekeyReport {
             };
             page.finding(Mark::Bad, &format!("{} stays as it is: {}", unsealed.path, unsealed.why), Some(hint));
         }
-        if self.rotate.is_empty() {
-            return;
+        let (fixed, free): (Vec<&ToRotate>, Vec<&ToRotate>) =
+            self.rotate.iter().partition(|secret| secret.guarded.is_some());
+        if !free.is_empty() {
+            page.gap();
+            page.heading(
+                "Still live, and known to somebody who is no recipient any more: change these where they are used.",
+            );
+            page.table(&["install", "path", "fingerprint", "readable by", "since"], &rows(&free));
         }
-        page.gap();
-        page.heading(
-            "Still live, and known to somebody who is no recipient any more: change these where they are used.",
-        );
-        let rows: Vec<Vec<String>> = self
-            .rotate
-            .iter()
-            .map(|secret| {
-                let keys = secret.readable_by.iter().map(|key| short(key)).collect::<Vec<_>>().join(" ");
-                vec![
-                    secret.install.clone(),
-                    secret.path.clone(),
-                    format!("#{}", secret.fingerprint),
-                    keys,
-                    secret.since.clone(),
-                ]
-            })
-            .collect();
-        page.table(&["install", "path", "fingerprint", "readable by", "since"], &rows);
+        if !fixed.is_empty() {
+            page.gap();
+            page.heading(
+                "Known to them, too, and never to be changed while their data lives: with another value it could not be read any more.",
+            );
+            page.table(&["install", "path", "fingerprint", "readable by", "since"], &rows(&fixed));
+            page.line("Keep the database, its volumes and old bundles from whoever has these; `dr deploy` refuses a change of them (26).");
+        }
     }
+}
+
+fn rows(secrets: &[&ToRotate]) -> Vec<Vec<String>> {
+    let row = |secret: &&ToRotate| {
+        let keys = secret.readable_by.iter().map(|key| short(key)).collect::<Vec<_>>().join(" ");
+        let fingerprint = format!("#{}", secret.fingerprint);
+        vec![secret.install.clone(), secret.path.clone(), fingerprint, keys, secret.since.clone()]
+    };
+    secrets.iter().map(row).collect()
 }
 
 /// Enough of a public key to tell it from the others.

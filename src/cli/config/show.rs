@@ -40,7 +40,7 @@ impl Report for ShownDeployment {
         let tools: Vec<String> =
             tools.into_iter().filter_map(|(name, version)| Some(format!("{name} {}", version?))).collect();
         fields.push(("with", tools.join(", ")));
-        fields.extend(record.previous.as_ref().map(|previous| ("after", previous.id.to_string())));
+        fields.extend(record.previous.as_ref().map(|previous| ("written after", previous.id.to_string())));
         fields.extend(
             record.bundle_before.clone().map(|bundle| ("bundle", format!("{bundle}, of what was live before"))),
         );

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::deployment::IdentityArgs;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
 use crate::ops::config::{self, ProposalRequest, Target, Upgraded};
+use crate::ops::{Ctx, quoted};
 use crate::opschain::values::VERSION;
 use crate::ui::{Output, Page, Report, Ui};
 use crate::values::upgrade::{KeyOutcome, KeyReport, ProposalStyle};
@@ -44,6 +45,8 @@ pub struct UpgradeArgs {
     /// Whose text the proposal is; without it, `overrides` where your file has less than half of what FROM says
     #[arg(long, value_name = "STYLE")]
     style: Option<StyleArg>,
+    #[command(flatten)]
+    pub(super) keys: IdentityArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -152,12 +155,18 @@ impl Report for Upgraded {
             Some(file) => {
                 page.line(format!("Written to {file}."));
                 let version = self.version_left.as_ref().map_or("", |_| " --version V");
+                let proposal = quoted(file);
                 // Written over, it would be compared with itself.
                 let compared = match self.over_values {
-                    true => file.clone(),
-                    false => format!("{} {file}", self.values),
+                    true => proposal.clone(),
+                    false => format!("{} {proposal}", quoted(&self.values)),
                 };
-                page.next(&format!("dr config diff {compared}, then dr deploy -f {file}{version} --dry-run"));
+                let deploy = format!("dr deploy -f {proposal}{version} --dry-run");
+                // What came by stdin is gone.
+                page.next(&match self.values.as_str() {
+                    "-" => deploy,
+                    _ => format!("dr config diff {compared}, then {deploy}"),
+                });
             }
             None if self.to_stdout => {}
             None => page.line("With --out FILE, the proposal is written."),

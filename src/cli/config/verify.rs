@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, trust_command};
 use crate::ops::Ctx;
 use crate::ops::config::verify::{Verified, VerifyRequest, verify};
+use crate::ops::quoted;
 use crate::text::{bytes, plural};
-use crate::ui::{Mark, Page, Report, Ui};
+use crate::ui::{Mark, Page, Report, Ui, short_time};
+use crate::vault::verify::{Flaw, VaultFinding};
 
 /// Prove that the vault is what trusted hosts have written, whole and unaltered
 ///
@@ -51,6 +54,7 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: VerifyArgs) -> Result<Exit> {
         ui.confirm("Use it all the same, from now on?")?;
         request.accept = true;
         verified = verify(ctx, &request)?;
+        verified.was_shown = verified.accepted;
     }
     ui.report(&verified)?;
     Ok(verified.exit())
@@ -61,6 +65,9 @@ impl Report for Verified {
         /// More findings of one kind are counted.
         const MOST: usize = 50;
         let found = &self.found;
+        if self.was_shown {
+            return page.finding(Mark::Warn, USED, None);
+        }
         let count = |number: usize, one: &str| plural(number as u64, one);
         let mut fields = vec![
             ("vault", self.vault.display().to_string()),
@@ -97,7 +104,11 @@ impl Report for Verified {
         for note in &found.notes {
             page.finding(Mark::Warn, note, None);
         }
-        for finding in found.findings.iter().take(MOST) {
+        let (strangers, others) = by_reason(&found.findings);
+        for stranger in &strangers {
+            page.finding(Mark::Bad, stranger, None);
+        }
+        for finding in others.iter().take(MOST) {
             let name = serde_json::to_value(finding.flaw).unwrap_or_default();
             let commit = match &finding.commit {
                 Some(id) if !finding.what.contains(id.as_str()) => format!(" (commit {})", &id[..12.min(id.len())]),
@@ -106,17 +117,50 @@ impl Report for Verified {
             let name = name.as_str().unwrap_or_default();
             page.finding(Mark::Bad, &format!("{name}: {} {}{commit}", finding.what, finding.says), None);
         }
-        if found.findings.len() > MOST {
-            page.line(format!("... and {} more: -o json lists them", found.findings.len() - MOST));
+        if others.len() > MOST {
+            page.line(format!("... and {} more: -o json lists them", others.len() - MOST));
         }
         if self.accepted {
-            page.finding(Mark::Warn, "it is used from now on, whoever has signed this", None);
+            page.finding(Mark::Warn, USED, None);
         } else if self.well {
             page.finding(Mark::Ok, "nothing is forged, missing, reordered or altered", None);
         } else {
-            page.next(
-                "git log --show-signature --stat    (in the vault; a clone elsewhere may have what is missing here)",
-            );
+            if found.findings.iter().any(|finding| finding.flaw == Flaw::UntrustedSigner) {
+                let trust = trust_command(&self.signers);
+                page.line(format!("A key of one of your hosts, whose `dr doctor` shows the same SHA256: {trust}."));
+            }
+            page.next(&format!(
+                "git -C {} log --show-signature --stat    (a clone elsewhere may have what is missing here)",
+                quoted(&self.vault.display().to_string())
+            ));
         }
     }
+}
+
+const USED: &str = "it is used from now on, whoever has signed this";
+
+/// What is a matter of who signed it, one line a key and reason; and all the rest.
+fn by_reason(findings: &[VaultFinding]) -> (Vec<String>, Vec<&VaultFinding>) {
+    let mut groups: Vec<(&str, Vec<Timestamp>)> = Vec::new();
+    let mut others = Vec::new();
+    for finding in findings {
+        let Some(at) = finding.at.filter(|_| finding.flaw == Flaw::UntrustedSigner) else {
+            others.push(finding);
+            continue;
+        };
+        match groups.iter_mut().find(|(says, _)| *says == finding.says) {
+            Some((_, times)) => times.push(at),
+            None => groups.push((&finding.says, vec![at])),
+        }
+    }
+    // One alone is named by its commit, as anything else.
+    let (alone, groups): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, times)| times.len() == 1);
+    let is_alone = |finding: &&VaultFinding| alone.iter().any(|(says, _)| *says == finding.says);
+    others.splice(0..0, findings.iter().filter(is_alone));
+    let line = |(says, mut times): (&str, Vec<Timestamp>)| {
+        times.sort_unstable();
+        let (first, last) = (short_time(times[0]), short_time(times[times.len() - 1]));
+        format!("untrusted-signer: each of {} commits, {first} to {last}, {says}", times.len())
+    };
+    (groups.into_iter().map(line).collect(), others)
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::vault::{Holder, Holders, Vault};
@@ -51,7 +52,8 @@ pub fn add(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRepor
     let vault = ctx.vault()?;
     let mut news = Vec::new();
     let holders = if request.dry_run {
-        vault.preview_recipients(&[request.key], &[], &ctx.who)?
+        let why = masked(ctx, request.why);
+        vault.preview_recipients(&[request.key], &[], &ctx.who, why.as_deref())?
     } else {
         vault.add_recipient(request.key, &ctx.who, masked(ctx, request.why).as_deref())?
     };
@@ -72,7 +74,7 @@ pub fn add(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRepor
 pub fn removal(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<String> {
     let vault = ctx.vault()?;
     require_removable(vault, request)?;
-    vault.preview_recipients(&[], &[request.key], &ctx.who)?;
+    vault.preview_recipients(&[], &[request.key], &ctx.who, None)?;
     lost_with(ctx, request.key)
 }
 
@@ -94,13 +96,14 @@ pub fn remove(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRe
     let vault = ctx.vault()?;
     require_removable(vault, request)?;
     let holders = if request.dry_run {
-        vault.preview_recipients(&[], &[request.key], &ctx.who)?
+        let why = masked(ctx, request.why);
+        vault.preview_recipients(&[], &[request.key], &ctx.who, why.as_deref())?
     } else {
         vault.remove_recipient(request.key, &ctx.who, masked(ctx, request.why).as_deref())?
     };
     let news = vec![
         lost_with(ctx, request.key)?,
-        "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed".into(),
+        "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed, and those that must not be".into(),
     ];
     report(ctx, vault, holders, news)
 }
@@ -136,13 +139,13 @@ pub fn refuse_unknown(ctx: &Ctx) -> Result<()> {
     Ok(ctx.vault()?.recipients().map(drop)?)
 }
 
-/// Lets everything be sealed to a key of the list that this host did not know.
+/// Lets everything be sealed to keys of the list that this host did not know.
 ///
 /// # Errors
-/// It is not on the list.
-pub fn accept(ctx: &Ctx, key: &str) -> Result<RecipientsReport> {
+/// One is not on the list: those before it are accepted.
+pub fn accept(ctx: &Ctx, keys: &[String]) -> Result<RecipientsReport> {
     let vault = ctx.vault()?;
-    vault.accept_recipient(key)?;
+    keys.iter().try_for_each(|key| vault.accept_recipient(key))?;
     report(ctx, vault, vault.holders()?, Vec::new())
 }
 
@@ -179,7 +182,8 @@ fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>)
             only_there.join(", ")
         ));
     }
-    let due = vault.rekey_plan()?.files();
+    // Of the list that is shown: in a dry run, that is the one that would be.
+    let due = vault.rekey_plan_for(Recipients::parse(&keys)?)?.files();
     let deployments = vault.survey()?.deployments.len();
     Ok(RecipientsReport { holders, own, deployments, due, warnings })
 }

@@ -10,6 +10,7 @@ use crate::crypt::Identities;
 use crate::error::{Exit, Result};
 use crate::journal::fault;
 use crate::ops::Ctx;
+use crate::ops::guard;
 use crate::redact;
 use crate::values::{FingerprintKey, Tree};
 use crate::vault::{Deployment, RekeyPlan, Unsealed, Vault};
@@ -27,6 +28,9 @@ pub struct ToRotate {
     pub readable_by: Vec<String>,
     /// The first deployment in which they could.
     pub since: String,
+    /// Why it must keep its value all the same, where stored data depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guarded: Option<&'static str>,
 }
 
 /// What was done, or would be.
@@ -210,6 +214,7 @@ impl Seen {
                 fingerprint: fingerprints.fingerprint(text.as_bytes()),
                 readable_by: keys.iter().cloned().collect(),
                 since: since.clone(),
+                guarded: guard::guarded_for(&path),
             })
         });
         found.collect()

@@ -98,7 +98,7 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
             }
             Pushed::Raced(_) => {
                 done.races += 1;
-                ctx.events.note("push rejected: another host has pushed; fetching and merging again");
+                ctx.events.note("push rejected, as when another host has pushed: fetching again");
             }
         }
     }

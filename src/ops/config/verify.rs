@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::crypt::Identities;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::vault::verify::{FlawSeverity, Verification};
@@ -32,6 +31,12 @@ pub struct Verified {
     pub well: bool,
     /// Whether what untrusted keys have signed is used from now on, because it was asked for.
     pub accepted: bool,
+    /// The file of those who are trusted.
+    #[serde(skip)]
+    pub signers: String,
+    /// Whether all of it was shown already: then only what came of it is said.
+    #[serde(skip)]
+    pub was_shown: bool,
     /// What was counted and found.
     #[serde(flatten)]
     pub found: Verification,
@@ -58,7 +63,7 @@ impl Verified {
 pub fn verify(ctx: &Ctx, request: &VerifyRequest) -> Result<Verified> {
     let vault = ctx.vault_unverified(request.vault.as_deref())?;
     let trusted = ctx.trusted_signers(request.signers.as_deref())?;
-    let identities = request.decrypt.then(|| identities(ctx, &request.identities)).transpose()?;
+    let identities = request.decrypt.then(|| ctx.opening_with(&request.identities).identities()).transpose()?;
     // Nothing of what is opened is shown.
     let identities = identities.map(|identities| identities.unwitnessed());
     let found = vault.verify(&trusted, identities.as_ref())?;
@@ -69,22 +74,6 @@ pub fn verify(ctx: &Ctx, request: &VerifyRequest) -> Result<Verified> {
         None => vault.trusting(ctx.vault_trust(&path)?).settle(&found, request.accept)?,
         Some(_) => false,
     };
-    Ok(Verified { vault: path, well, accepted: settled && !well, found })
-}
-
-/// Every identity at hand: those of the settings, where there are, and of the files given.
-fn identities(ctx: &Ctx, given: &[PathBuf]) -> Result<Identities> {
-    let own = match &ctx.settings_or_defaults()?.keys.identity {
-        None if !given.is_empty() => None,
-        _ => Some(ctx.identities()?),
-    };
-    let mut all = own;
-    for path in given {
-        let more = ctx.identities_of(Some(path))?;
-        all = Some(match all {
-            Some(known) => known.and(more),
-            None => more,
-        });
-    }
-    all.map_or_else(|| ctx.identities(), Ok)
+    let signers = trusted.file().to_owned();
+    Ok(Verified { vault: path, well, accepted: settled && !well, signers, was_shown: false, found })
 }

@@ -9,7 +9,7 @@ use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
 use crate::crypt::{Signer, TrustedSigners};
-use crate::error::chain;
+use crate::error::{chain, trust_form};
 use crate::helm::Helm;
 use crate::journal;
 use crate::ops::history::History;
@@ -170,7 +170,11 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
         Err(error) => return findings.failed("keys", error),
     };
     for line in trusted.skipped() {
-        findings.warn("keys", line.clone(), "ssh-keygen(1), ALLOWED SIGNERS, says what a line looks like".to_owned());
+        findings.warn(
+            "keys",
+            line.clone(),
+            format!("a line looks like this (ssh-keygen(1), ALLOWED SIGNERS): {}", trust_form()),
+        );
     }
     // Tried, not compared: the file may trust the key for other uses, or for another time.
     const PROBE: &[u8] = b"dr doctor";

@@ -4,7 +4,7 @@
 use super::findings::{FindingsBuilder, Level};
 use crate::bundle::HOST_NAMESPACES;
 use crate::crypt::{Identities, Signer};
-use crate::error::CommandError;
+use crate::error::{CommandError, trust_command};
 use crate::ops::Ctx;
 use crate::settings::Settings;
 use crate::text::plural;
@@ -15,7 +15,11 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         return findings.bad("vault", "no config vault is set", "dr init, then set `path` under [vault]");
     };
     if !path.exists() {
-        return findings.bad("vault", format!("there is no config vault at {}", path.display()), "dr init");
+        let place = path.display();
+        let fix = format!(
+            "git clone -b main REMOTE {place}, where another host or its remote has it; the first one: dr init"
+        );
+        return findings.bad("vault", format!("there is no config vault at {place}"), fix);
     }
     let vault = match ctx.vault_to_read() {
         Ok(vault) => vault,
@@ -97,7 +101,7 @@ fn joins(vault: &Vault, own: &[String], recipients: &[String], findings: &mut Fi
         findings.bad(
             "vault",
             format!("this host's key {key} is no recipient of the vault: nothing that is recorded opens here"),
-            format!("on a host that opens it: dr config recipients add {key}, dr config rekey, dr config sync; then here: dr config sync"),
+            format!("on a host that opens it: dr config recipients add {key}, dr config rekey, dr config sync; then here: dr config sync; if none is left, with the escrow key: dr config recipients add {key}, dr config rekey --identity ESCROW.txt"),
         );
         return true;
     }
@@ -118,7 +122,7 @@ fn joins(vault: &Vault, own: &[String], recipients: &[String], findings: &mut Fi
             "vault",
             level,
             format!("{which} sealed before this host's key was a recipient"),
-            "on a host that opens them: dr config rekey, dr config sync; then here: dr config sync",
+            "on a host that opens them: dr config rekey, dr config sync; then here: dr config sync; if none is left, with the escrow key: dr config rekey --identity ESCROW.txt",
         );
     }
     false
@@ -134,15 +138,13 @@ fn not_believed(settings: &Settings, error: VaultError, findings: &mut FindingsB
     let text = CommandError::from(error).to_string();
     let line = signer.trust_line(&signer.name(), HOST_NAMESPACES);
     let file = trusted.file_name().unwrap_or_default().to_string_lossy();
+    let here = trust_command(&trusted.display().to_string());
     findings.bad(
         "vault",
         text,
         format!(
-            "if that key is of one of your hosts (`dr doctor` there names it), trust it here: \
-             echo 'NAME namespaces=\"{}\" KEY' >> {}, with the KEY of its signing_key.pub; and there, trust this host: \
-             echo '{line}' >> its {file}",
-            HOST_NAMESPACES.join(","),
-            trusted.display()
+            "if that key is of one of your hosts (`dr doctor` there names it), trust it here: {here}; and there, trust \
+             this host: `echo '{line}' >> ALLOWED`, with its {file} for ALLOWED"
         ),
     );
 }

@@ -47,9 +47,14 @@ pub async fn renew_all(ctx: &Ctx) {
         renew(&ctx.for_install(Install { namespace, release, ..ctx.install().clone() })).await;
     }
     if !elsewhere.is_empty() {
-        let names = elsewhere.into_iter().collect::<Vec<_>>().join(", ");
+        let own = format!("{}.{}", ctx.install().namespace, ctx.install().release);
+        let names = elsewhere.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let what = match elsewhere.contains(&own) {
+            true => "No cluster was asked, so what makes bundles of these installs there has not heard of this",
+            false => "The vault has installs that were not looked at here",
+        };
         ctx.events.note(format!(
-            "The vault has installs that were not looked at here: {names}. Where a CronJob makes their bundles, `{ANEW}` with the settings of each takes the recipients there."
+            "{what}: {names}. Where a CronJob makes their bundles, `{ANEW}` with the settings of each takes the recipients there."
         ));
     }
 }
@@ -65,7 +70,7 @@ struct InstallsOfVault {
 /// Sorts them by where they are; `own` is the one at hand, in the cluster that was reached, if any was.
 fn sorted(recorded: &[RecordedInstall], own: &RecordedInstall) -> InstallsOfVault {
     let (mut here, mut elsewhere) = (Vec::<RecordedInstall>::new(), BTreeSet::new());
-    let name = |install: &RecordedInstall| format!("{}/{}", install.namespace, install.release);
+    let name = |install: &RecordedInstall| format!("{}.{}", install.namespace, install.release);
     for install in recorded {
         let is_here = own.cluster.is_some() && install.cluster == own.cluster;
         let is_own = name(install) == name(own) && (is_here || own.cluster.is_some() && install.cluster.is_none());
@@ -152,7 +157,7 @@ mod tests {
                 .map(|(namespace, cluster)| install(namespace, cluster));
         let found = sorted(&recorded, &install("a", Some("c1")));
         assert_eq!(found.here, [install("b", Some("c1"))]);
-        assert_eq!(found.elsewhere.into_iter().collect::<Vec<_>>(), ["a/o", "d/o"]);
+        assert_eq!(found.elsewhere.into_iter().collect::<Vec<_>>(), ["a.o", "d.o"]);
         // Where no cluster was reached, the own one was not looked at either.
         let found = sorted(&recorded, &install("a", None));
         assert!(found.here.is_empty() && found.elsewhere.len() == 3, "{found:?}");

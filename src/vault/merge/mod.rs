@@ -63,7 +63,8 @@ impl Vault {
         let Some(theirs) = git.reference(from)? else { return Ok(nothing) };
         let believed = Believed { trusted, seen: None, let_in: &|_| anyone };
         let found = range::since(&git, git.head_id()?, theirs, &believed)?;
-        let untrusted = refuse(&found, anyone)?;
+        self.refuse_unrelated(&git, theirs, &found)?;
+        let untrusted = refuse(&found, anyone, trusted)?;
         let taken = TakenIn { commits: found.commits, deployments: found.deployments, untrusted, ..nothing };
         // Verified without the lock: other writers only add, and what they add is no part of what came in.
         let (git, lock) = self.locked()?;
@@ -76,10 +77,6 @@ impl Vault {
         let (to, joined) = if git.is_behind(ours, theirs)? {
             (theirs, Joined::Forward)
         } else {
-            let objects = git.objects()?;
-            if objects.ancestors(ours, |_| false)?.is_disjoint(&objects.ancestors(theirs, |_| false)?) {
-                return Err(VaultError::Unrelated);
-            }
             let tree = union(&git, ours, theirs)?;
             let deployments = found.deployments;
             let message = format!("Merge what another host has recorded\n\nDeployments: {deployments}\n");
@@ -111,8 +108,21 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Refuses another vault before anything is said of what is in it: whoever signed that, the two are never one.
+    fn refuse_unrelated(&self, git: &Git, theirs: Oid, found: &Verification) -> Result<(), VaultError> {
+        let Some(ours) = git.head_id()?.filter(|_| found.has_second_root()) else { return Ok(()) };
+        let objects = git.objects()?;
+        if !objects.ancestors(ours, |_| false)?.is_disjoint(&objects.ancestors(theirs, |_| false)?) {
+            return Ok(());
+        }
+        let has_deployments = self.survey().map_or(true, |all| !all.deployments.is_empty() || !all.unread.is_empty());
+        Err(VaultError::Unrelated { path: self.path.display().to_string(), remote: "REMOTE".into(), has_deployments })
+    }
+}
+
 /// How many flaws are let in; refuses where there is one that is not.
-fn refuse(found: &Verification, anyone: bool) -> Result<usize, VaultError> {
+fn refuse(found: &Verification, anyone: bool, trusted: &TrustedSigners) -> Result<usize, VaultError> {
     let mut refused = found
         .findings
         .iter()
@@ -126,7 +136,8 @@ fn refuse(found: &Verification, anyone: bool) -> Result<usize, VaultError> {
             }
             let first = format!("{} {}", first.what, first.says);
             let untrusted = found.severity() == Some(FlawSeverity::Untrusted);
-            Err(VaultError::Incoming { count: refused.count(), first, untrusted })
+            let signers = trusted.file().to_owned();
+            Err(VaultError::Incoming { count: refused.count(), first, untrusted, signers })
         }
     }
 }

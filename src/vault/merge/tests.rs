@@ -93,7 +93,11 @@ fn another_vault_is_no_remote_of_this_one() {
     let both = [&f.key, &other.key].map(|key| format!("h {}\n", key.public_key().to_openssh().unwrap())).concat();
     let trusted = TrustedSigners::parse(&both, "test");
     let refused = fetch(&f, &other.vault, &f.vault, &trusted);
-    assert!(matches!(refused, Err(VaultError::Incoming { untrusted: false, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(VaultError::Unrelated { has_deployments: false, .. })), "{refused:?}");
+    record(&f.vault, "2026-08-01T10:00:00Z", "a: 1\n");
+    // Whoever signed it: a stranger's is another vault all the same.
+    let refused = fetch(&f, &other.vault, &f.vault, &TrustedSigners::default());
+    assert!(matches!(refused, Err(VaultError::Unrelated { has_deployments: true, .. })), "{refused:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What can be wrong with a vault, each with a name that scripts may go by.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::vault::error::VaultError;
@@ -100,6 +101,9 @@ pub struct VaultFinding {
     /// The commit that it came with, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// When that commit was made, as it says itself, where it is a matter of who signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// What is wrong with it, in a sentence without its subject.
     pub says: String,
 }
@@ -124,7 +128,7 @@ impl VaultFinding {
     }
 
     pub(in crate::vault) fn new(flaw: Flaw, what: impl Into<String>, says: impl Into<String>) -> Self {
-        Self { flaw, what: what.into(), commit: None, says: says.into() }
+        Self { flaw, what: what.into(), commit: None, at: None, says: says.into() }
     }
 
     pub(in crate::vault) fn at(mut self, commit: git2::Oid) -> Self {

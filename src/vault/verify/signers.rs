@@ -104,7 +104,8 @@ fn signer(commit: &Commit, trusted: &TrustedSigners, earliest: Option<Timestamp>
 }
 
 fn finding(commit: &Commit, flaw: Flaw, says: String) -> VaultFinding {
-    VaultFinding::new(flaw, format!("commit {}", commit.id), says).at(commit.id)
+    let found = VaultFinding::new(flaw, format!("commit {}", commit.id), says).at(commit.id);
+    VaultFinding { at: Some(commit.at), ..found }
 }
 
 #[cfg(test)]

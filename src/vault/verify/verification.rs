@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use git2::Oid;
 use serde::Serialize;
 
-use super::flaws::{FlawSeverity, VaultFinding};
+use super::flaws::{Flaw, FlawSeverity, VaultFinding};
 
 /// Records that name the same one before them: two hosts had recorded at once, and were merged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,6 +75,11 @@ impl Verification {
         let folder = format!("folder deployments/{install}/{id}/");
         self.lost.contains(&format!("deployments/{install}/{id}/record.json"))
             || self.findings.iter().any(|finding| finding.what == folder)
+    }
+
+    /// Whether there is a history that began by itself.
+    pub(in crate::vault) fn has_second_root(&self) -> bool {
+        self.findings.iter().any(|finding| finding.flaw == Flaw::SecondRoot)
     }
 
     /// What the findings say of the vault; nothing when there are none.

@@ -74,9 +74,16 @@ fn aside(page: &mut Page, compared: &Compared) {
 pub(super) fn brief(page: &mut Page, compared: &Compared) {
     let Compared { from, to, diff, .. } = compared;
     let mut line = format!("{from} -> {to}: {}", diff.summary());
+    /// As many as a line has room for.
+    const MOST: usize = 8;
     let places = diff.changes.iter().filter(|change| !change.is_renamed());
     let mut signs: Vec<String> = places.map(|change| format!("{}{}", sign(change.what).0, change.path)).collect();
     signs.extend(diff.renamed.iter().map(|renamed| format!("~{}", renamed.to)));
+    if signs.len() > MOST {
+        let more = signs.len() - MOST;
+        signs.truncate(MOST);
+        signs.push(format!("+{more}"));
+    }
     if !signs.is_empty() {
         line = format!("{line}: {}", signs.join(", "));
     }

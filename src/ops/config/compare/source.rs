@@ -221,8 +221,10 @@ impl Operands<'_> {
     fn committed(&self, revision: &str, path: &str) -> Result<(String, Zeroizing<Vec<u8>>)> {
         let name = format!("{path} at {revision}");
         let failed = |act: &str, e: git2::Error| git_error(format!("{name}: {act}"), &e);
-        let repository =
-            git2::Repository::discover(".").map_err(|e| failed("this folder is in no git repository", e))?;
+        let repository = git2::Repository::discover(".").map_err(|_| {
+            CommandError::new(Exit::NotFound, format!("{name}: this folder is in no git repository"))
+                .hint("Run it in the repository that has the file: `cd REPOSITORY`, then the same again.")
+        })?;
         let tree = commit(&repository, revision).and_then(|commit| commit.tree());
         let tree = tree.map_err(|e| failed("there is no such revision", e))?;
         let entry = match path.strip_prefix("./") {
@@ -256,7 +258,10 @@ impl Operands<'_> {
             all.iter().filter(|deployment| deployment.is_deployed() && known(deployment)).max_by_key(|d| when(d));
         let live = live.ok_or_else(|| {
             CommandError::new(Exit::NotFound, format!("nothing was live when the config vault stood at {revision}"))
-                .hint("`git log` in the vault shows its commits; for a file of your own repository say git:REV:PATH.")
+                .hint(format!(
+                    "`git -C {} log` shows its commits; for a file of your own repository say git:REV:PATH.",
+                    vault.path().display()
+                ))
         })?;
         self.opened(&format!("git:{revision}"), live)
     }

@@ -141,6 +141,19 @@ pub fn begin(ctx: &Ctx, subject: &EditSource, request: &EditorRequest<'_>) -> Re
     Ok(Editing { name, draft, before, scratch, editor, vault: vault.clone(), scrubber })
 }
 
+/// Refuses a place for a draft where something is, before anybody types what would go there.
+///
+/// # Errors
+/// [`Exit::NotEmpty`].
+pub fn refuse_taken(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok() { Err(is_there(path)) } else { Ok(()) }
+}
+
+fn is_there(path: &Path) -> CommandError {
+    CommandError::new(Exit::NotEmpty, format!("{} is there already", path.display()))
+        .hint("Give another name with --save: nothing is written over.")
+}
+
 impl Editing {
     /// Opens the editor on the text as it stands, and looks at what comes out of it.
     ///
@@ -182,9 +195,9 @@ impl Editing {
 
     fn save_to(&self, path: &Path, recipients: &Recipients) -> Result<()> {
         let sealed = recipients.seal(&self.scratch.read()?)?;
-        let failed = |e: std::io::Error| {
-            let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Usage } else { Exit::Failure };
-            CommandError::new(exit, format!("write the sealed draft {}", path.display())).because(e)
+        let failed = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => is_there(path),
+            _ => CommandError::new(Exit::Failure, format!("write the sealed draft {}", path.display())).because(e),
         };
         write::new_file(path, 0o600, &sealed).map_err(failed)
     }

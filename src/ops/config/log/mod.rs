@@ -80,6 +80,8 @@ pub struct LogLine {
 pub struct Log {
     /// The install, or `all`.
     pub install: String,
+    /// How many are recorded, whatever was asked for.
+    pub recorded: usize,
     /// How many fit what was asked for.
     pub total: usize,
     /// The newest of them.
@@ -112,6 +114,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
         all.deployments.retain(|deployment| install_name(&deployment.record.install) == name);
         all.unread.retain(|unread| unread.install == name);
     }
+    let recorded = all.deployments.len() + all.unread.len();
     let mut pairs = pairs(&all);
     let last = deployed_last(&all);
     pairs.retain(|(deployment, _)| wanted.lets_through(deployment));
@@ -127,7 +130,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
         .collect();
     let unread = deployments.iter().filter(|line| line.unread.is_some()).count();
     let install = if request.all_installs { "all".into() } else { name };
-    Ok(Log { install, total, deployments, unread })
+    Ok(Log { install, recorded, total, deployments, unread })
 }
 
 /// Each deployment beside the one before it in the same install, not in another cluster.

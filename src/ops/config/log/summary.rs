@@ -95,7 +95,7 @@ impl LogKeys {
                 let closed = closed(vault, &identities.recipients());
                 Self::Ready { identities: identities.unwitnessed(), closed }
             }
-            Err(error) => Self::Missing(Unread::of(&error)),
+            Err(error) => Self::Missing(Unread::of_identity(&error)),
         }
     }
 }
@@ -106,14 +106,14 @@ fn closed(vault: &Vault, own: &[String]) -> Unread {
     if own.iter().any(|key| holders.has(key)) {
         return Unread::closed(
             "it was sealed before this host's key was a recipient".into(),
-            "On a host that opens it: `dr config rekey`, `dr config sync`; then `dr config sync` here.".into(),
+            "On a host that opens it: `dr config rekey`, `dr config sync`; then `dr config sync` here. If none is left, with the escrow key: `dr config rekey --identity ESCROW.txt`.".into(),
         );
     }
     let key = own.first().map_or("age1...", String::as_str);
     Unread::closed(
         "this host's key is no recipient".into(),
         format!(
-            "On a host that opens it: `dr config recipients add {key}`, `dr config rekey`, `dr config sync`; then `dr config sync` here."
+            "On a host that opens it: `dr config recipients add {key}`, `dr config rekey`, `dr config sync`; then `dr config sync` here. If none is left, with the escrow key: `dr config recipients add {key}`, `dr config rekey --identity ESCROW.txt`."
         ),
     )
 }

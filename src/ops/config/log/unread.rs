@@ -15,6 +15,9 @@ pub struct Unread {
     /// The way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The same in a row, where what it takes to say why is said below.
+    #[serde(skip)]
+    pub brief: Option<&'static str>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -23,7 +26,12 @@ impl Unread {
     /// As any other verb would say it.
     pub(super) fn of(error: &CommandError) -> Self {
         let exit = error.exit();
-        Self { why: error.to_string(), code: exit.name(), hint: error.hints().first().cloned(), exit }
+        Self { why: error.to_string(), code: exit.name(), hint: error.hints().first().cloned(), brief: None, exit }
+    }
+
+    /// Of a host whose identity cannot be had: the same for every version.
+    pub(super) fn of_identity(error: &CommandError) -> Self {
+        Self { brief: Some("no identity"), ..Self::of(error) }
     }
 
     /// Of a record, which is in the clear.
@@ -42,7 +50,7 @@ impl Unread {
             VaultError::Io { act, source } => format!("{act}: {source}"),
             other => other.to_string(),
         };
-        Self { why, code: exit.name(), hint: Some(hint.into()), exit }
+        Self { why, code: exit.name(), hint: Some(hint.into()), brief: None, exit }
     }
 
     /// Of values. `closed` says why no key at hand opens them.
@@ -55,7 +63,7 @@ impl Unread {
 
     /// Values that were sealed to others.
     pub(super) fn closed(why: String, hint: String) -> Self {
-        Self { why, code: Exit::Keys.name(), hint: Some(hint), exit: Exit::Keys }
+        Self { why, code: Exit::Keys.name(), hint: Some(hint), brief: None, exit: Exit::Keys }
     }
 }
 
