@@ -120,7 +120,21 @@ fn of_pod(pod: &Pod) -> Option<Obstacle> {
     let state = PodState::of(pod);
     let reason = state.reason.filter(|reason| NO_IMAGE.iter().any(|word| reason.starts_with(word)))?;
     let object = format!("pod {}", state.name);
-    Some(Obstacle { text: format!("{object}: {reason}"), object, outlook: Outlook::Stays })
+    // Which image that is: a pod of before keeps its own, whatever was deployed since.
+    let image = unpulled(pod).filter(|image| !reason.contains(image)).map(|image| format!(" (image {image})"));
+    let text = format!("{object}: {reason}{}", image.unwrap_or_default());
+    Some(Obstacle { text, object, outlook: Outlook::Stays })
+}
+
+fn unpulled(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let all = [&status.init_container_statuses, &status.container_statuses].into_iter().flatten().flatten();
+    let waits = |reason: &str| NO_IMAGE.iter().any(|word| reason.starts_with(word));
+    let mut unpulled = all.filter(|one| {
+        let waiting = one.state.as_ref().and_then(|state| state.waiting.as_ref());
+        waiting.and_then(|waiting| waiting.reason.as_deref()).is_some_and(waits)
+    });
+    unpulled.next().map(|one| one.image.as_str())
 }
 
 /// The same of a pod that waits for nothing but itself: whatever does not pass without somebody's help.
@@ -244,7 +258,7 @@ mod tests {
         let job: Job = read(json!({"metadata": {"name": "db-1-initdb"}, "status": {"failed": 2}}));
         let pod: Pod = read(json!({"metadata": {"name": "db-1"}, "spec": {"containers": []}, "status": {
             "phase": "Pending",
-            "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "containerStatuses": [{"name": "c", "image": "r/db:15.19", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}],
         }}));
         let words = "ProvisioningFailed: no such class".to_owned();
@@ -253,7 +267,7 @@ mod tests {
         let (jobs, pods) = ([job.clone()], [pod]);
         assert_eq!(text(obstacle(&claims, &jobs, &pods)), "volume db-1 is not made: ProvisioningFailed: no such class");
         assert_eq!(text(obstacle(&[], &jobs, &pods)), "Job db-1-initdb has failed, 2 times so far");
-        assert_eq!(text(obstacle(&[], &[], &pods)), "pod db-1: ErrImagePull: not found");
+        assert_eq!(text(obstacle(&[], &[], &pods)), "pod db-1: ErrImagePull: not found (image r/db:15.19)");
         let mut done = job;
         done.status.as_mut().unwrap().succeeded = Some(1);
         assert_eq!(obstacle(&[], &[done], &[]), None, "it came right in the end");

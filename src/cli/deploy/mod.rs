@@ -174,18 +174,27 @@ impl DeployPlan {
             ("version", self.version_line()),
             ("values", format!("{} (sha256 {})", self.values, &self.values_sha256[..12])),
         ];
-        match (&self.live, self.revision) {
-            (Some(live), Some(revision)) => fields.push(("live", format!("{live}; helm is at revision {revision}"))),
-            (None, Some(revision)) => {
-                fields.push(("live", format!("nothing that the vault knows; helm is at revision {revision}")))
-            }
-            (_, None) => fields.push(("live", "nothing: this is the first deployment".into())),
-        }
+        fields.push(("live", self.live_line()));
         if self.bundle_before {
             fields.push(("first", "a bundle of what is live: API and workers stop for its last moment".into()));
         }
         page.fields(&fields);
         self.cautions(page);
+    }
+
+    fn live_line(&self) -> String {
+        let Some(revision) = self.revision else { return "nothing: this is the first deployment".into() };
+        let live = self.live.as_ref().map_or_else(
+            || if self.is_first { "nothing yet".to_owned() } else { "nothing that the vault knows".into() },
+            ToString::to_string,
+        );
+        let of = self.tried.as_ref().map(|tried| match tried.state.as_str() {
+            "unknown" => format!(", of {}, of which the end is not known", tried.id),
+            state => {
+                format!(", of {}, which {}", tried.id, if state == "failed" { "failed" } else { "was interrupted" })
+            }
+        });
+        format!("{live}; helm is at revision {revision}{}", of.unwrap_or_default())
     }
 
     fn version_line(&self) -> String {

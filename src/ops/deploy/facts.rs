@@ -194,6 +194,12 @@ pub(super) async fn of_vault(ctx: &Ctx, history: &History, request: &RollbackReq
         None => previous::live_before(history)?.clone(),
     };
     let id = target.id();
+    if !target.is_deployed() {
+        ctx.events.warn(
+            format!("{id} never went live: the vault says {}", target.state()),
+            Some("`dr config log` shows what did.".into()),
+        );
+    }
     let recorded = vault.layers(&target, &identities)?;
     let layers = match target.record.how {
         How::Restore => workers::with_workers(recorded.clone(), workers::running_workers(ctx).await?),

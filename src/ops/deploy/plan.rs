@@ -2,7 +2,7 @@
 
 use super::facts::DeployFacts;
 use super::order::VersionChange;
-use super::report::DeployPlan;
+use super::report::{DeployPlan, TriedDeployment};
 use super::{order, stuck};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
@@ -68,6 +68,12 @@ pub(super) fn decide(facts: &DeployFacts, allow: &[String], take_over: Option<&s
             guarded.push(key.clone());
         }
     }
+    // What helm runs may have failed: what went live last is live all the same, wherever it is named.
+    let tried = facts.history.own().filter(|own| !own.is_deployed());
+    let went_live = match tried {
+        Some(_) => facts.history.deployments.iter().find(|deployment| deployment.is_deployed()),
+        None => live,
+    };
     let plan = DeployPlan {
         namespace: facts.namespace.clone(),
         release: facts.release.clone(),
@@ -81,7 +87,10 @@ pub(super) fn decide(facts: &DeployFacts, allow: &[String], take_over: Option<&s
         same_values: live.and_then(Deployment::values_sha256).map(|sha256| sha256 == facts.values_sha256),
         values_sha256: facts.values_sha256.clone(),
         findings: Vec::new(),
-        live: live.map(|deployment| deployment.id().clone()),
+        live: went_live.map(|deployment| deployment.id().clone()),
+        live_version: went_live.and_then(|deployment| deployment.record.opschain_version.clone()),
+        tried: tried.map(|own| TriedDeployment { id: own.id().clone(), state: own.state().to_owned() }),
+        is_first: facts.history.is_first(),
         diff: None,
         compared_with: facts.live.first().map(|live| live.source),
         guarded: guard::unallowed(guarded, allow),
@@ -291,6 +300,44 @@ mod tests {
             assert!(error.exit() == Exit::Locked && error.message().starts_with(said), "{error}");
         }
         assert!(refuse_stale("r", Some(3), Some(3)).is_ok() && refuse_stale("r", None, None).is_ok());
+    }
+
+    #[test]
+    fn what_failed_is_never_called_live_and_nobody_is_sent_back_to_it() {
+        use crate::vault::DeploymentStatus;
+        // What helm runs has failed: nothing went live yet.
+        let failed = recorded(UPGRADE, |facts| {
+            facts.history.deployments.truncate(1);
+            facts.history.deployments[0].outcome.as_mut().unwrap().status = DeploymentStatus::Failed;
+            facts.version = "2026-08-20".parse().ok();
+        });
+        let own = failed.history.own().unwrap().clone();
+        let ways = |facts: &DeployFacts| {
+            let plan = decide(facts, &[], None).plan;
+            let outcome = crate::vault::DeploymentOutcome { helm_revision: Some(2), ..own.outcome.clone().unwrap() };
+            let ways = super::super::steps::ways_on(&plan, &outcome, None).join(" ");
+            (plan, ways)
+        };
+        let (plan, said) = ways(&failed);
+        let tried = plan.tried.unwrap();
+        assert_eq!((plan.live, &tried.id, tried.state.as_str()), (None, own.id(), "failed"));
+        assert!(!said.contains("rollback") && said.contains("`kubectl get pvc -n "), "{said}");
+        // helm may know of more than the vault: then there may be data, and nothing is to be deleted.
+        let mut others = failed.clone();
+        others.history.revisions.insert(0, history::revision(1, "2026-08-01T10:00:00Z", "superseded", "by hand"));
+        assert!(!ways(&others).1.contains("delete namespace"));
+        // What went live before it is live all the same, and the way back while the version is the same.
+        let mut older = own.clone();
+        older.record.id = serde_json::from_value("20260101T000000Z-0a1b2c".into()).unwrap();
+        older.outcome.as_mut().unwrap().status = DeploymentStatus::Deployed;
+        let mut again = failed.clone();
+        again.history.deployments.push(older.clone());
+        let (plan, said) = ways(&again);
+        assert_eq!(plan.live.as_ref(), Some(older.id()));
+        assert!(said.contains(&format!("`dr deploy rollback {}`", older.id())), "{said}");
+        again.history.deployments[1].record.opschain_version = Some("2026-07-28".into());
+        let (_, said) = ways(&again);
+        assert!(!said.contains("dr deploy rollback") && said.contains("--version 2026-07-28"), "{said}");
     }
 
     #[test]

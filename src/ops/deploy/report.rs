@@ -43,8 +43,16 @@ pub struct DeployPlan {
     pub values_sha256: String,
     /// What was found in the values.
     pub findings: Vec<LayerFinding>,
-    /// The deployment that is live, as far as the vault knows.
+    /// The deployment that is live, as far as the vault knows: one that went live, never one that failed.
     pub live: Option<DeploymentId>,
+    /// The OpsChain version of that one.
+    pub live_version: Option<String>,
+    /// What helm runs in its place: a deployment that did not go live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<TriedDeployment>,
+    /// Whether nothing but deployments that did not go live is all that helm knows.
+    #[serde(skip)]
+    pub is_first: bool,
     /// What changes against what is live; nothing when nothing is.
     pub diff: Option<Diff>,
     /// Where the live values were had from: `vault`, or `helm` where no identity opens the vault's.
@@ -62,6 +70,14 @@ pub struct DeployPlan {
     pub revision: Option<u32>,
     /// That revision, where it is in the middle of something.
     pub stuck: Option<Stuck>,
+}
+
+/// A deployment that helm runs and that did not go live.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct TriedDeployment {
+    pub id: DeploymentId,
+    /// `failed`, `interrupted` or `unknown`.
+    pub state: String,
 }
 
 /// What came of it.

@@ -53,7 +53,7 @@ pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluste
 
 /// What can be done about a deployment that helm has begun and that failed. Back, too: by a bundle, where what ran may have
 /// changed the database.
-fn ways_on(plan: &DeployPlan, outcome: &DeploymentOutcome, bundle: Option<&str>) -> Vec<String> {
+pub(super) fn ways_on(plan: &DeployPlan, outcome: &DeploymentOutcome, bundle: Option<&str>) -> Vec<String> {
     let Some(revision) = outcome.helm_revision.filter(|_| outcome.status == DeploymentStatus::Failed) else {
         return Vec::new();
     };
@@ -62,7 +62,7 @@ fn ways_on(plan: &DeployPlan, outcome: &DeploymentOutcome, bundle: Option<&str>)
     )];
     let wanted = plan.version.as_deref().and_then(|version| version.parse::<Version>().ok());
     let has_run = wanted.is_some_and(|version| order::has_run(&version, &outcome.images));
-    match (&plan.upgrade.from, &plan.live) {
+    match (plan.live_version.as_ref().or(plan.upgrade.from.as_ref()), &plan.live) {
         (Some(from), _) if has_run && plan.version.as_ref() != Some(from) => {
             let named = bundle.map_or_else(|| format!("--version {from}"), str::to_owned);
             ways.push(format!(
@@ -71,7 +71,14 @@ fn ways_on(plan: &DeployPlan, outcome: &DeploymentOutcome, bundle: Option<&str>)
             ));
         }
         (_, Some(live)) => ways.push(format!("Back to what was live before: `dr deploy rollback {live}`.")),
-        _ => {}
+        // Jobs and claims of a first try are not made again by a second one.
+        (_, None) if plan.is_first => {
+            let DeployPlan { namespace, release, .. } = plan;
+            ways.push(format!(
+                "Where it stops at the same again though that is fixed: nothing was live yet, so begin anew. `helm uninstall {release} -n {namespace}`, look that nothing in the namespace is to be kept (`kubectl get pvc -n {namespace}`), `kubectl delete namespace {namespace}`, and the same command."
+            ));
+        }
+        (_, None) => {}
     }
     ways
 }
