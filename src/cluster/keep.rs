@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Preconditions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::MANAGED_BY;
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, FIELD_MANAGER};
 use super::namespace::ObjectRef;
 
+/// How many objects are read at once.
+const AT_ONCE: usize = 8;
 /// What kubectl notes in an annotation holds the whole object in clear, secrets included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Helm takes over an object that it did not make only when these name its own release.
@@ -66,6 +71,19 @@ impl KeptObject {
     /// The value of one key, as bytes.
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
         self.content().remove(key)
+    }
+
+    /// A digest of its content, whatever labels and annotations say.
+    pub fn content_sha256(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (key, value) in self.content() {
+            let value = Zeroizing::new(value);
+            for part in [key.as_bytes(), &value] {
+                digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+                digest.update(part);
+            }
+        }
+        digest.finalize().into()
     }
 
     /// The same object for an install of another name or namespace: Helm's marks are made to name that one.
@@ -200,20 +218,18 @@ impl Cluster {
     /// # Errors
     /// One of them may not be read, or its kind is neither.
     pub async fn kept(&self, names: &[ObjectRef]) -> Result<Vec<KeptObject>> {
-        let mut found = Vec::new();
-        for object in names {
-            found.extend(match object.kind.as_str() {
-                "Secret" => self.secret(&object.name).await?,
-                "ConfigMap" => self.config_map(&object.name).await?,
-                _ => {
-                    return Err(ClusterError::Unexpected {
-                        act: format!("keep {object}"),
-                        cause: "only Secrets and ConfigMaps are kept".into(),
-                    });
-                }
-            });
-        }
-        Ok(found)
+        let asked = names.iter().cloned().map(|object| async move {
+            match object.kind.as_str() {
+                "Secret" => self.secret(&object.name).await,
+                "ConfigMap" => self.config_map(&object.name).await,
+                _ => Err(ClusterError::Unexpected {
+                    act: format!("keep {object}"),
+                    cause: "only Secrets and ConfigMaps are kept".into(),
+                }),
+            }
+        });
+        let found: Vec<Option<KeptObject>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Deletes a Secret. `false`: there was none.

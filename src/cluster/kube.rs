@@ -284,6 +284,12 @@ where
         self.cluster.ask(self.ask("patch", Some(name)), self.api.patch(name, &params, &Patch::Merge(change))).await
     }
 
+    /// Has the API server check the change as if it were made, webhooks included, and keeps nothing.
+    pub(super) async fn merge_dry(&self, name: &str, change: &serde_json::Value) -> Result<K> {
+        let params = PatchParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        self.cluster.ask(self.ask("patch", Some(name)), self.api.patch(name, &params, &Patch::Merge(change))).await
+    }
+
     /// Merges `change` into the object, and keeps the fields that it sets or gives them up.
     pub(super) async fn change(&self, name: &str, change: &serde_json::Value, keep: bool) -> Result<K> {
         let changed = self.merge(name, change).await?;

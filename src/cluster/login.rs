@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{ExecConfig, ExecInteractiveMode};
 use kube::{Client, Config};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 
+use super::again::AskAgain;
 use super::error::{ClusterError, Result, innermost, login_words};
 use super::kubeconfig;
 use crate::read;
@@ -19,6 +23,9 @@ use crate::read;
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// How long the files of a kubeconfig may take: they may lie on a network's disk.
 const FILES_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many questions may wait for the connection at a time.
+const WAITING: usize = 1024;
 
 /// The first argument by which this program, run by itself, runs a login plugin.
 pub const LOGIN_PLUGIN: &str = "login-plugin";
@@ -46,7 +53,9 @@ pub(super) async fn client(context: &str, mut config: Config, limit: Duration) -
     let runtime = Handle::current();
     let made = on_a_thread(limit, move || {
         let _entered = runtime.enter();
-        Client::try_from(config)
+        // Whoever asks may be many, and a question may be asked again: the buffer stands before the one connection.
+        let client = ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(WAITING));
+        Ok(client.with_layer(&RetryLayer::new(AskAgain::default())).build())
     });
     match made.await {
         Some(Ok(client)) => Ok(client),

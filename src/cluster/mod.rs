@@ -5,6 +5,7 @@
 //! asked of which object. Waits tell what they see through [`crate::event::Events`].
 
 pub mod access;
+mod again;
 pub mod claim;
 mod claimpod;
 pub mod cnpg;

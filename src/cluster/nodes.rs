@@ -19,7 +19,7 @@ const NAMED: usize = 3;
 /// What would keep pods of Deployments out that are stopped and started again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodsReturn {
-    /// Deployments of which the API server would not make another pod today.
+    /// Deployments that the API server would not give their replicas again, or of which it would not make another pod.
     pub unadmitted: Vec<(String, PodRefusal)>,
     /// Deployments whose pods no node would take, and why.
     pub unplaceable: Vec<(String, String)>,
@@ -36,6 +36,10 @@ impl Cluster {
         let mut found = PodsReturn::default();
         let mut admitted = Vec::new();
         for name in deployments {
+            if let Some(refusal) = self.scaling_refused(name).await? {
+                found.unadmitted.push(((*name).to_owned(), refusal));
+                continue;
+            }
             match self.pod_as_made(name).await? {
                 Ok(pod) => admitted.extend(pod.spec.map(|spec| ((*name).to_owned(), spec))),
                 Err(refusal) => found.unadmitted.push(((*name).to_owned(), refusal)),

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{ClusterError, Result};
-use super::kube::Cluster;
+use super::kube::{Cluster, FIELD_MANAGER};
 use super::obstacle::Standing;
 use super::podstate::PodState;
 use super::wait::Wait;
-use super::workloads::workload_of;
-use super::{MANAGED_BY, MANAGER, RUN_LABEL};
+use super::workloads::{annotation_change, workload_of};
+use super::{BROUGHT_BACK_BY, MANAGED_BY, MANAGER, REPLICAS, RUN_LABEL, STOPPED_BY};
 use crate::event::Events;
 
 /// How many lines of a log tell why a pod does not come up.
@@ -111,6 +111,23 @@ impl Cluster {
         let mut pod = Pod { metadata: template.metadata.unwrap_or_default(), spec: template.spec, status: None };
         pod.metadata.name = Some(format!("{deployment}-admission-check"));
         Ok(self.made_dry(&pod).await?.map_err(PodRefusal::once_that_is_gone))
+    }
+
+    /// Why the API server would not let a Deployment have the replicas that it has, where it would not: policies and
+    /// webhooks on Deployments are asked, and nothing is changed. Who may not change it at all is told so elsewhere.
+    ///
+    /// # Errors
+    /// The Deployment may not be read.
+    pub(super) async fn scaling_refused(&self, deployment: &str) -> Result<Option<PodRefusal>> {
+        let object = self.here::<Deployment>().get(deployment).await?;
+        let notes = [(REPLICAS, None), (STOPPED_BY, None), (BROUGHT_BACK_BY, Some(FIELD_MANAGER.to_owned()))];
+        let mut change = annotation_change(&notes);
+        change["spec"] = serde_json::json!({"replicas": object.spec.and_then(|spec| spec.replicas)});
+        match self.here::<Deployment>().merge_dry(deployment, &change).await {
+            Ok(_) | Err(ClusterError::Forbidden { .. }) => Ok(None),
+            Err(ClusterError::Refused { code, message, .. }) => Ok(Some(PodRefusal::of(code, message))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Why the API server would not make the pod now, where it would not: quota, policies and webhooks are asked, and

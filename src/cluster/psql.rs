@@ -65,7 +65,7 @@ impl DatabaseFacts {
 /// What a role or a database may have been given otherwise, and would change what is seen: whose tables a name means, how
 /// long a statement may take, whether anything may be written.
 const OWN_SETTINGS: &str = "SET search_path = pg_catalog, public; SET statement_timeout = 0; SET lock_timeout = 0; \
-    SET default_transaction_read_only = off;";
+    SET default_transaction_read_only = off; SET datestyle = ISO;";
 
 /// How psql is led to a database, whatever its name: a bare name that holds `=` or begins as an address would be read as
 /// a connection string.

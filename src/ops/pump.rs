@@ -1,6 +1,7 @@
 //! Moving a base backup from the helper pod into the bundle, beside whatever else the run does meanwhile.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
@@ -15,6 +16,9 @@ use crate::journal::fault;
 use crate::postgres::Lsn;
 use crate::text;
 use crate::trace::{self, CallKind};
+
+/// How long the agent may take to answer a word about the end of the log.
+const HOLD_LIMIT: Duration = Duration::from_secs(60);
 
 /// A backup on its way. The base backup and the log that is written meanwhile come together; the log goes on until
 /// [`Pump::stop_wal`] says where it ends.
@@ -79,6 +83,7 @@ impl Pump {
     pub async fn hold_wal(&mut self) -> Result<()> {
         let held = tokio::select! {
             held = self.handle.hold_wal() => held,
+            () = tokio::time::sleep(HOLD_LIMIT) => return Err(silent()),
             ended = &mut self.task => return Err(early(ended)),
         };
         self.or_why(held).await
@@ -91,6 +96,7 @@ impl Pump {
     pub async fn stop_wal(&mut self, until: Lsn) -> Result<()> {
         let stopped = tokio::select! {
             stopped = self.handle.stop_wal(until) => stopped,
+            () = tokio::time::sleep(HOLD_LIMIT) => return Err(silent()),
             ended = &mut self.task => return Err(early(ended)),
         };
         self.or_why(stopped).await
@@ -107,7 +113,7 @@ impl Pump {
     ///
     /// # Errors
     /// What went wrong on either side.
-    pub async fn finish(mut self) -> Result<Pumped> {
+    pub async fn finish(&mut self) -> Result<Pumped> {
         joined((&mut self.task).await)
     }
 
@@ -120,6 +126,12 @@ impl Pump {
             drop(self.task.await);
         }
     }
+}
+
+/// The application is off meanwhile: it comes back rather than wait for a helper pod that stands still.
+fn silent() -> CommandError {
+    let what = format!("the helper pod has not answered for {} s while the application is off", HOLD_LIMIT.as_secs());
+    CommandError::new(Exit::Stream, what).hint("`kubectl get pods,nodes -o wide` shows whether its node stands still.")
 }
 
 type Ended = std::result::Result<Result<Pumped>, JoinError>;

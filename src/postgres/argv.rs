@@ -24,12 +24,14 @@ pub struct Connection {
 
 impl Connection {
     /// The environment that libpq reads: everything but what the arguments say. `LC_ALL=C` keeps the programs' words
-    /// stable, since a few of them are read.
+    /// stable, since a few of them are read. The operator has its servers throw a receiver out that was silent for 5 s,
+    /// which a busy node is: our own sessions may be silent for longer (`wal_sender_timeout`, which each may set).
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut pairs = vec![
             ("LC_ALL", "C".to_owned()),
             ("PGAPPNAME", "dr".to_owned()),
             ("PGCONNECT_TIMEOUT", "20".to_owned()),
+            ("PGOPTIONS", "-c wal_sender_timeout=5min".to_owned()),
             ("PGSSLMODE", self.sslmode.clone()),
         ];
         let files = [("PGSSLCERT", &self.sslcert), ("PGSSLKEY", &self.sslkey), ("PGSSLROOTCERT", &self.sslrootcert)];
@@ -163,7 +165,10 @@ mod tests {
     #[test]
     fn only_files_that_are_given_reach_the_environment() {
         let names: Vec<_> = connection().environment().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["LC_ALL", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY"]);
+        assert_eq!(
+            names,
+            ["LC_ALL", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGOPTIONS", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY"]
+        );
     }
 
     #[test]

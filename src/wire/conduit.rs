@@ -166,6 +166,11 @@ impl Conduit {
         self.state().link.progress()
     }
 
+    /// How often the far side was heard.
+    pub fn heard(&self) -> u64 {
+        self.state().link.heard()
+    }
+
     /// Ends the link for good.
     pub fn close(&self, error: LinkError) {
         self.state().closed.get_or_insert(error);

@@ -86,6 +86,12 @@ impl Pod {
         self.attach_by(SocketDial(self.socket()), run)
     }
 
+    /// With another bound to how long a session may be silent.
+    pub fn attach_silent(&self, run: &str, deadline: Duration) -> Agent {
+        let limits = Limits { deadline, ..LIMITS };
+        Agent::over(SocketDial(self.socket()), run, limits, PATIENCE, self.events())
+    }
+
     pub fn attach_by(&self, dial: impl Dial, run: &str) -> Agent {
         Agent::over(dial, run, LIMITS, PATIENCE, self.events())
     }

@@ -123,3 +123,15 @@ async fn a_pod_that_never_answers_is_given_up_within_the_bound() {
     assert!(*seconds >= 20 && began.elapsed() < Duration::from_secs(60), "{seconds} s");
     assert!(last.contains("agent.sock"), "{last}");
 }
+
+/// One that stands still, or something between that does: sessions are taken, and last until they are called silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_takes_sessions_and_says_nothing_is_given_up_within_the_bound() {
+    let pod = Pod::empty();
+    let _taken = std::os::unix::net::UnixListener::bind(pod.socket()).unwrap();
+    let began = Instant::now();
+    let error = pod.attach_silent("run-1", Duration::from_secs(11)).facts().await.err().unwrap();
+    let TransportError::Link { source: LinkError::GivenUp { last, .. }, .. } = &error else { panic!("{error}") };
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(last.contains("nothing heard"), "{last}");
+}

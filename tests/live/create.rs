@@ -92,6 +92,7 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
         assert_eq!(host.runs()[0].1, "put back", "failed at {point}");
     }
     a_terminal_that_goes_away_brings_the_application_back(&host, &before);
+    what_is_changed_while_a_bundle_is_made_makes_it_none(&host, &before);
     what_is_deployed_while_a_bundle_is_made_makes_it_none(&host, &before);
 }
 
@@ -105,6 +106,26 @@ fn a_terminal_that_goes_away_brings_the_application_back(host: &Host, before: &[
     wait(Duration::from_secs(120), "the application to be back", || host.replicas() == before);
     wait(Duration::from_secs(60), "the run to be over", || host.runs()[0].1 == "put back");
     assert_eq!(host.listed(), listed, "what was not whole is not listed");
+}
+
+/// A Secret in it is not the one that the data is written with any more.
+fn what_is_changed_while_a_bundle_is_made_makes_it_none(host: &Host, before: &[String]) {
+    let (listed, hook) = (host.listed(), host.home.path().join("changes"));
+    let change = r#"-p '{"stringData": {"by-hand": "x"}}'"#;
+    let script =
+        format!("#!/bin/sh\nexec kubectl -n {} patch secret opschain-secret-vault-seal-key {change}\n", host.namespace);
+    std::fs::write(&hook, script).unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let settings = host.home.path().join(".config/dr/dr.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let table =
+        format!("[[hooks]]\nrun = {hook:?}\nwhen = \"before\"\nverb = \"create\"\nstep = \"record-replicas\"\n");
+    std::fs::write(&settings, format!("{text}\n{table}")).unwrap();
+    let words = ["Secret opschain-secret-vault-seal-key was changed while the bundle was made", "dr bundle create"];
+    host.dr(["bundle", "create", "--yes"]).fails(33, &words);
+    assert_eq!((host.listed(), host.stored()), (listed.clone(), listed), "there is no bundle, and nothing half");
+    assert_eq!(host.replicas(), before);
+    std::fs::write(&settings, text).unwrap();
 }
 
 /// The config in it is not the one that is live any more.

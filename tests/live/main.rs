@@ -22,6 +22,7 @@ mod import;
 mod install;
 mod layers;
 mod maintenance;
+mod policy;
 mod proxy;
 mod restore;
 mod roundtrip;

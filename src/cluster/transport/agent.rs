@@ -42,7 +42,8 @@ impl Default for Patience {
     }
 }
 
-/// A session that lasted so long was a good one, whatever it carried.
+/// A session that lasted so long was a good one, whatever it carried, where the agent was heard in it at all: a pod that
+/// stands still takes connections, too.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// A link to the agent in a helper pod. Dropping it ends the sessions; the agent ends itself when nobody comes back.
@@ -272,7 +273,7 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
         };
         let last = match opened {
             Ok(session) => {
-                let (before, began) = (conduit.progress(), Instant::now());
+                let (before, heard, began) = (conduit.progress(), conduit.heard(), Instant::now());
                 let AgentSession { reader, writer, words } = session;
                 let ended = tokio::select! {
                     error = conduit.session(reader, writer, Decoder::default()) => Some(error),
@@ -286,7 +287,7 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
                 }
                 let moved = conduit.progress() != before;
                 ever |= moved;
-                if moved || began.elapsed() > GOOD_SESSION {
+                if moved || (conduit.heard() > heard && began.elapsed() > GOOD_SESSION) {
                     (good_until, pause) = (Instant::now(), patience.first_pause);
                 }
                 match (ended, words.last()) {

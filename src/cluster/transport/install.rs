@@ -12,7 +12,7 @@ use super::dial::AgentSession;
 use super::error::{Result, TransportError};
 use super::exec;
 use super::pod::ExecDial;
-use crate::cluster::error::innermost;
+use crate::cluster::error::{innermost, plain};
 use crate::cluster::pod::AGENT;
 use crate::event::Events;
 use crate::program::StaticProgram;
@@ -95,7 +95,7 @@ async fn copy(pods: &Api<Pod>, pod: &str, program: &StaticProgram) -> std::resul
                 match stdout.read(&mut piece).await {
                     Ok(0) => return Err("the session ended before the copy was whole".to_owned()),
                     Ok(count) => said.push_str(&String::from_utf8_lossy(&piece[..count])),
-                    Err(error) => return Err(error.to_string()),
+                    Err(error) => return Err(plain(&error)),
                 }
                 if said.contains(SEND)
                     && let Some(ask) = ask.take()

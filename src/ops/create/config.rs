@@ -1,5 +1,7 @@
 //! What goes into a bundle beside the database.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -7,9 +9,9 @@ use super::directory::BundledDirectory;
 use super::plan::LiveInstall;
 use super::vault_config::VaultConfig;
 use crate::bundle::Writer;
-use crate::cluster::ObjectRef;
+use crate::cluster::{Cluster, KeptObject, ObjectRef};
 use crate::crypt::Recipients;
-use crate::error::Result;
+use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::pairing::{self, KeyFingerprints};
 use crate::ops::release::{self, Release};
@@ -22,8 +24,8 @@ pub(super) struct BundleConfig {
     release: Release,
     /// `config/secrets.yaml`.
     secrets: Zeroizing<Vec<u8>>,
-    /// How many Secrets and ConfigMaps are in it.
-    preserved: usize,
+    /// The Secrets and ConfigMaps in it.
+    pub preserved: PreservedObjects,
     /// Of the keys that the data depends on.
     fingerprints: KeyFingerprints,
 }
@@ -38,7 +40,8 @@ impl BundleConfig {
         let deployment = source.resolve(&ctx.vault_install(), &live.deployment)?;
         let stored = ctx.stored_values(live.revision).await?.unwrap_or_default();
         let from_vault = VaultConfig::gather(&source, &deployment, &stored, recipients)?;
-        let objects = cluster.kept(&preserved(&stored)).await?;
+        let asked = preserved(&stored);
+        let objects = cluster.kept(&asked).await?;
         let archive = deployment.record.chart_archive.as_ref();
         let pairing_key = pairing::new_key()?;
         let fingerprints = pairing::fingerprints(&pairing_key, &live.system_identifier, &stored);
@@ -62,7 +65,8 @@ impl BundleConfig {
             sealed_layers: from_vault.layers(),
             layers: Vec::new(),
         };
-        let (secrets, preserved) = (release::secrets_to_bytes(&objects)?, objects.len());
+        let secrets = release::secrets_to_bytes(&objects)?;
+        let preserved = PreservedObjects { found: digests(&objects), asked };
         Ok(Self { secrets, preserved, vault: from_vault, release, fingerprints })
     }
 
@@ -92,8 +96,38 @@ impl BundleConfig {
 
     /// What was gathered, in a line.
     pub(super) fn line(&self) -> String {
-        format!("{}, {} Secrets and ConfigMaps", self.release.chart, self.preserved)
+        format!("{}, {} Secrets and ConfigMaps", self.release.chart, self.preserved.found.len())
     }
+}
+
+/// Secrets and ConfigMaps as they were read. Holds no secret.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PreservedObjects {
+    asked: Vec<ObjectRef>,
+    found: BTreeMap<ObjectRef, [u8; 32]>,
+}
+
+impl PreservedObjects {
+    /// Reads them again: with another key than the bundle has, what was written since could not be opened.
+    ///
+    /// # Errors
+    /// [`Exit::Drift`] naming one that is another, is gone or has come; they may not be read.
+    pub(super) async fn require_same(&self, cluster: &Cluster) -> Result<()> {
+        self.require(&digests(&cluster.kept(&self.asked).await?))
+    }
+
+    fn require(&self, now: &BTreeMap<ObjectRef, [u8; 32]>) -> Result<()> {
+        let Some(other) = self.asked.iter().find(|object| self.found.get(object) != now.get(object)) else {
+            return Ok(());
+        };
+        Err(CommandError::new(Exit::Drift, format!("{other} was changed while the bundle was made"))
+            .hint("The bundle would hold it as it was before. Make it again: `dr bundle create`."))
+    }
+}
+
+/// Of the content alone: what tools write onto an object opens nothing.
+fn digests(objects: &[KeptObject]) -> BTreeMap<ObjectRef, [u8; 32]> {
+    objects.iter().map(|object| (object.object(), object.content_sha256())).collect()
 }
 
 /// The Secrets and ConfigMaps that travel: those that every install has, and those that its values name.
@@ -127,6 +161,24 @@ fn names_at(value: &Value, path: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_that_is_another_by_now_or_gone_or_new_is_named() {
+        let (key, late) = (ObjectRef::new("Secret", "key"), ObjectRef::new("Secret", "late"));
+        let before = BTreeMap::from([(key.clone(), [1; 32])]);
+        let seen = PreservedObjects { asked: vec![key.clone(), late.clone()], found: before.clone() };
+        assert!(seen.require(&before).is_ok());
+        let changed = |now: &[(&ObjectRef, u8)]| {
+            let now = now.iter().map(|(object, byte)| ((*object).clone(), [*byte; 32])).collect();
+            seen.require(&now).unwrap_err()
+        };
+        for now in [&[(&key, 2)][..], &[]] {
+            let error = changed(now);
+            assert_eq!(error.exit(), Exit::Drift);
+            assert_eq!(error.message(), "Secret key was changed while the bundle was made");
+        }
+        assert!(changed(&[(&key, 1), (&late, 1)]).message().starts_with("Secret late was changed"));
+    }
 
     #[test]
     fn secrets_that_the_values_name_travel_too() {

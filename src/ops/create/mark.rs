@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::left_out;
 use super::quiet::{self, QuietFacts, WalMark};
-use super::work::{BundleState, CreateWork, handles_lost};
+use super::work::{BundleState, CreateWork, LiveHandles, handles_lost};
 use crate::cluster::{PodAddress, SessionCounts, WatchedSwitch};
 use crate::error::Result;
 use crate::ops::quiesce::StoppedWriters;
@@ -24,7 +24,9 @@ const LONGER_LOOKS: usize = 2;
 pub(super) async fn mark_wal(work: &CreateWork, stopped: Option<(StoppedWriters, SessionCounts)>) -> Result<WalMark> {
     work.hold_lease().await?;
     let mut handles = work.handles.lock().await;
-    let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
+    let LiveHandles { bundle: BundleState::Copying(pump), preserved, .. } = &mut *handles else {
+        return Err(handles_lost());
+    };
     pump.hold_wal().await?;
     let mark = match stopped {
         None => {
@@ -34,7 +36,11 @@ pub(super) async fn mark_wal(work: &CreateWork, stopped: Option<(StoppedWriters,
         Some((stopped, counts)) => note_watched(work, &stopped, &counts).await?,
     };
     // One that was made since the plan would be in the WAL, and whatever replays that would look for its folder.
-    let tablespaces = work.ctx.cluster().await?.tablespaces(&work.plan.live.primary).await?;
+    let cluster = work.ctx.cluster().await?;
+    let (tablespaces, same) =
+        tokio::join!(cluster.tablespaces(&work.plan.live.primary), preserved.require_same(cluster));
+    let tablespaces = tablespaces?;
+    same?;
     left_out::refuse_tablespaces(&work.ctx.settings()?.database.cluster, &tablespaces)?;
     pump.stop_wal(mark.lsn).await?;
     Ok(mark)

@@ -9,8 +9,8 @@ use super::config::BundleConfig;
 use super::copy_volumes::{COPY_VOLUMES, copy_volumes};
 use super::mark;
 use super::quiet::WalMark;
-use super::volumes;
 use super::work::{BundleState, CreateWork, handles_lost};
+use super::{stopping, volumes};
 use crate::agent::protocol::{BackupDone, BackupRequest};
 use crate::bundle::{self, BackupFacts, BundleId, Header, OutOfScope, Writer};
 use crate::clock;
@@ -205,6 +205,7 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
     let summary = config.line() + &entries;
     let mut handles = work.handles.lock().await;
     handles.bundle = BundleState::Sealed { agent, draft };
+    handles.preserved = config.preserved.clone();
     handles.config = (!plan.volumes.is_empty()).then_some(config);
     Ok(Done::with(token, summary))
 }
@@ -243,9 +244,10 @@ async fn put_mode_back(work: &CreateWork, outputs: &Outputs) -> Result<String> {
     maintenance::leave(&work.ctx, &work.run, outputs.get(RECORD_MODE)?).await
 }
 
-/// The counts are in the journal before anything is stopped.
+/// The counts are in the journal before anything is stopped, and only of what would come back.
 async fn record_replicas(work: &CreateWork) -> Result<Done<RecordedReplicas>> {
     let recorded = RecordedReplicas::of_running(&quiesce::read(work.ctx.cluster().await?).await?);
+    stopping::would_still_come_back(&work.ctx, &recorded, work.plan.live.revision).await?;
     let summary = recorded.line();
     Ok(Done::with(recorded, summary))
 }
@@ -305,9 +307,7 @@ async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<WalMark>>
 
 async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
     let recorded = outputs.get(RECORD_REPLICAS)?;
-    let cluster = work.ctx.cluster().await?;
-    let writers = quiesce::plan_return(cluster, Some(&recorded), &work.run, false).await?;
-    quiesce::bring_back(cluster, &writers, &work.run).await?;
+    let writers = quiesce::put_back(&work.ctx, Some(&recorded), &work.run, false).await?;
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         work.ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }
@@ -321,7 +321,8 @@ async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Tim
 
 async fn copy_wal(work: &CreateWork) -> Result<Done<BackupDone>> {
     let mut handles = work.handles.lock().await;
-    let BundleState::Copying(pump) = handles.bundle.take() else { return Err(handles_lost()) };
+    // Held until it is whole: whoever is stopped meanwhile can end it.
+    let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
     let Pumped { agent, writer, done } = pump.finish().await?;
     handles.bundle = BundleState::Filled { agent, draft: writer, done: done.clone() };
     let summary = format!("{} to {}", done.first_segment, done.last_segment);

@@ -1,12 +1,14 @@
 //! What stopping the application meets: what is off already, what would keep its pods out, who would start it meanwhile.
 
 use super::facts::{CreateFacts, Rollout};
-use crate::cluster::PodRefusal;
+use crate::cluster::{PodRefusal, PodsReturn};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::essentials::Essentials;
 use crate::ops::quiesce::{
-    MAKE_AGAIN, NODES_UNSEEN, RunPutBackFirst, WriterFacts, no_node, not_admitted, strangers_line, strangers_way,
+    MAKE_AGAIN, NODES_UNSEEN, RecordedReplicas, RunPutBackFirst, WriterFacts, no_node, not_admitted, strangers_line,
+    strangers_way,
 };
-use crate::ops::{lease, rbac};
+use crate::ops::{Ctx, lease, rbac};
 use crate::settings::{Allow, Quiesce};
 
 /// An application that is off already is what somebody wanted, or what another bundle run has left: that is no state to
@@ -51,26 +53,43 @@ pub(super) fn require_rights(facts: &CreateFacts, quiesce: Quiesce) -> Result<()
 
 /// Writers that are stopped have to come back: what would keep their pods out is asked before.
 pub(super) fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
-    let what = |(writer, refusal): &(String, PodRefusal)| not_admitted(writer, refusal);
-    if let Some((writer, why)) = facts.returning.unplaceable.first() {
+    let running: Vec<&str> = facts.rollouts.iter().map(|rollout| rollout.name.as_str()).collect();
+    let mut warnings = let_back(&facts.returning, &facts.essentials, &running, &facts.namespace)?;
+    for rollout in &facts.rollouts {
+        warnings.extend(of_the_newest(rollout)?);
+    }
+    warnings.extend(facts.returning.unadmitted.iter().map(not_admitted_line));
+    warnings.extend(facts.returning.nodes_unseen.then(|| NODES_UNSEEN.to_owned()));
+    Ok(warnings)
+}
+
+/// The same once more: hours may lie between the plan and the moment when these are stopped.
+///
+/// # Errors
+/// One would not come back; the cluster cannot be asked.
+pub(super) async fn would_still_come_back(ctx: &Ctx, stopping: &RecordedReplicas, revision: u32) -> Result<()> {
+    let cluster = ctx.cluster().await?;
+    let running: Vec<&str> = stopping.writers.iter().map(|writer| writer.name.as_str()).collect();
+    let (returning, essentials) = (cluster.pods_return(&running).await?, Essentials::look(ctx, Some(revision)).await?);
+    let_back(&returning, &essentials, &running, cluster.namespace()).map(drop)
+}
+
+fn not_admitted_line((writer, refusal): &(String, PodRefusal)) -> String {
+    not_admitted(writer, refusal)
+}
+
+fn let_back(returning: &PodsReturn, essentials: &Essentials, running: &[&str], namespace: &str) -> Result<Vec<String>> {
+    if let Some((writer, why)) = returning.unplaceable.first() {
         return Err(CommandError::new(Exit::Cluster, no_node(writer, why))
             .hint("Fix that first: what is stopped could not be started again. `kubectl get nodes --show-labels` and `kubectl describe nodes` show what they allow.")
             .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
     }
-    if let Some(refused) = facts.returning.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
-        let namespace = &facts.namespace;
-        return Err(CommandError::new(Exit::Cluster, what(refused))
-            .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its policy."))
+    if let Some(refused) = returning.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
+        return Err(CommandError::new(Exit::Cluster, not_admitted_line(refused))
+            .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its Pod Security; `kubectl get validatingadmissionpolicies,validatingwebhookconfigurations` the rules of others."))
             .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
     }
-    let running: Vec<&str> = facts.rollouts.iter().map(|rollout| rollout.name.as_str()).collect();
-    let mut warnings = facts.essentials.require_return(&running, &facts.returning.unadmitted)?;
-    for rollout in &facts.rollouts {
-        warnings.extend(of_the_newest(rollout)?);
-    }
-    warnings.extend(facts.returning.unadmitted.iter().map(what));
-    warnings.extend(facts.returning.nodes_unseen.then(|| NODES_UNSEEN.to_owned()));
-    Ok(warnings)
+    essentials.require_return(running, &returning.unadmitted)
 }
 
 /// Pods that are taken for the application's and are not stopped with it may write on.
@@ -141,7 +160,7 @@ mod tests {
             serde_json::from_str(include_str!("../../../fixtures/facts/create-good.json")).unwrap();
         facts.returning.unadmitted = vec![("opschain-api".to_owned(), PodRefusal { why, certain: true })];
         let error = would_come_back(&facts).unwrap_err();
-        let what = "the pods of opschain-api would not be admitted again: violates PodSecurity \"restricted:latest\"";
+        let what = "opschain-api would not be admitted again: violates PodSecurity \"restricted:latest\"";
         assert_eq!((error.exit(), error.message()), (Exit::Cluster, what));
         facts.returning.unadmitted[0].1.certain = false;
         assert_eq!(would_come_back(&facts).unwrap(), [what]);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::BundleConfig;
+use super::config::{BundleConfig, PreservedObjects};
 use super::directory::{self, BundledDirectory};
 use super::plan::CreatePlan;
 use crate::agent::protocol::BackupDone;
@@ -40,6 +40,8 @@ pub(super) struct LiveHandles {
     pub bundle: BundleState,
     /// What holds the chart, until that is in the draft.
     pub config: Option<BundleConfig>,
+    /// The Secrets and ConfigMaps that are in the draft.
+    pub preserved: PreservedObjects,
     /// Sees when the application serves again.
     pub serving: Option<AbortOnDropHandle<Option<Timestamp>>>,
 }

@@ -11,9 +11,9 @@ pub fn no_node(writer: &str, why: &str) -> String {
     format!("no node would take the pods of {writer} again: {why}")
 }
 
-/// That the API server would make no pods of a writer.
+/// That the API server would make no pods of a writer, or give it no replicas.
 pub fn not_admitted(writer: &str, refusal: &PodRefusal) -> String {
-    format!("the pods of {writer} would not be admitted again: {}", refusal.why)
+    format!("{writer} would not be admitted again: {}", refusal.why)
 }
 
 /// Who the pods are that only wear the label of a writer's.

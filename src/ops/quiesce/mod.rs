@@ -9,7 +9,7 @@ mod returning;
 
 pub use comeback::{NODES_UNSEEN, before_a_stop, no_node, not_admitted, strangers_line, strangers_way};
 pub use returning::{
-    RunPutBackFirst, WriterFate, WriterReturn, bring_back, brought_back, plan_return, replicas_line, returned,
+    RunPutBackFirst, WriterFate, WriterReturn, bring_back, plan_return, put_back, replicas_line, returned, start_each,
 };
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,13 +1,15 @@
 //! Bringing stopped writers back: what is found of them, what is done about it, and the trace that it leaves.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RecordedReplicas, WRITERS, WriterFacts, present};
-use crate::cluster::{BROUGHT_BACK_BY, Cluster, HELD, REPLICAS, STOPPED_BY, WorkloadKind};
+use super::{RecordedReplicas, WRITERS, WriterFacts};
+use crate::cluster::{BROUGHT_BACK_BY, Cluster, ClusterError, HELD, REPLICAS, STOPPED_BY, Wait, WorkloadKind};
 use crate::error::Result;
-use crate::ops::lease;
+use crate::ops::{Ctx, lease};
 use crate::text::plural;
 
 /// What becomes of a writer when the run that stopped it is over.
@@ -115,7 +117,17 @@ pub async fn plan_return(
     by: &str,
     lost: bool,
 ) -> Result<Vec<WriterReturn>> {
-    let writers = present(cluster).await?;
+    Ok(planned(cluster, recorded, by, lost).await?)
+}
+
+async fn planned(
+    cluster: &Cluster,
+    recorded: Option<&RecordedReplicas>,
+    by: &str,
+    lost: bool,
+) -> Result<Vec<WriterReturn>, ClusterError> {
+    let found = futures::future::try_join_all(WRITERS.map(|name| cluster.deployment(name))).await?;
+    let writers: Vec<WriterFacts> = found.iter().flatten().map(WriterFacts::from).collect();
     let mut returns = returns(&writers, recorded, by);
     let off = writers.into_iter().filter(|writer| lost && writer.may_be_of_any_run());
     let fate = WriterFate::CountUnknown;
@@ -123,25 +135,76 @@ pub async fn plan_return(
     Ok(returns)
 }
 
+/// How long an API server is asked to bring the application back that is away or busy: one that restarts, or whose load
+/// balancer moves, is back within that.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Brings the writers of the run `by` back, as [`plan_return`] and [`bring_back`] do, and asks again while the API server
+/// does not answer. Says what was found of them.
+///
+/// # Errors
+/// They may not be read or changed; or the API server has not answered for three minutes.
+pub async fn put_back(
+    ctx: &Ctx,
+    recorded: Option<&RecordedReplicas>,
+    by: &str,
+    lost: bool,
+) -> Result<Vec<WriterReturn>> {
+    let cluster = ctx.cluster().await?;
+    let mut wait =
+        Wait::new("the API server to bring API and workers back", PATIENCE, &ctx.events).within(cluster.namespace());
+    // What an earlier try has started runs at the next.
+    let mut started = BTreeMap::new();
+    loop {
+        if let Some(mut writers) = wait.patient(planned(cluster, recorded, by, lost).await)? {
+            let brought_back = wait.patient(bring_back(cluster, &writers, by).await)?;
+            for writer in &mut writers {
+                match writer.fate {
+                    WriterFate::Started(replicas) => _ = started.insert(writer.name.clone(), replicas),
+                    WriterFate::Runs(now) if started.get(&writer.name) == Some(&now) => {
+                        writer.fate = WriterFate::Started(now);
+                    }
+                    _ => {}
+                }
+            }
+            if brought_back.is_some() {
+                return Ok(writers);
+            }
+        }
+        wait.not_yet(None).await?;
+    }
+}
+
 /// Brings these writers back for the run `by`, takes its marks off and leaves the trace that it did. Returns before the
 /// pods are ready. Safe to repeat.
 ///
 /// # Errors
-/// A Deployment may not be changed.
-pub async fn bring_back(cluster: &Cluster, returns: &[WriterReturn], by: &str) -> Result<()> {
-    for writer in returns {
-        let replicas = match writer.fate {
-            WriterFate::Started(replicas) => Some(replicas),
-            WriterFate::Runs(_) if writer.marked => None,
-            _ => continue,
-        };
-        cluster.adjust(WorkloadKind::Deployment, &writer.name, replicas, &brought_back(by)).await?;
+/// A Deployment may not be changed: the first of them.
+pub async fn bring_back(cluster: &Cluster, returns: &[WriterReturn], by: &str) -> Result<(), ClusterError> {
+    let back = returns.iter().filter_map(|writer| match writer.fate {
+        WriterFate::Started(replicas) => Some((writer.name.clone(), Some(replicas))),
+        WriterFate::Runs(_) if writer.marked => Some((writer.name.clone(), None)),
+        _ => None,
+    });
+    start_each(cluster, &back.collect::<Vec<_>>(), by).await
+}
+
+/// Gives each of these its replicas where some are named, takes all marks off, and leaves the trace that `by` did. One
+/// that may not be started keeps no other off.
+///
+/// # Errors
+/// A Deployment may not be changed: the first of them.
+pub async fn start_each(cluster: &Cluster, writers: &[(String, Option<i32>)], by: &str) -> Result<(), ClusterError> {
+    let mut first = Ok(());
+    for (name, replicas) in writers {
+        let started = cluster.adjust(WorkloadKind::Deployment, name, *replicas, &brought_back(by)).await;
+        first = first.and(started.map(drop));
     }
-    Ok(())
+    first
 }
 
 /// The annotations of a writer that `by` has brought back: no mark of a stop, and the trace of it.
-pub fn brought_back(by: &str) -> [(&'static str, Option<String>); 4] {
+fn brought_back(by: &str) -> [(&'static str, Option<String>); 4] {
     [(REPLICAS, None), (STOPPED_BY, None), (HELD, None), (BROUGHT_BACK_BY, Some(by.to_owned()))]
 }
 

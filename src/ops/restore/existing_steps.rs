@@ -116,12 +116,9 @@ async fn start_recorded(
     recorded: &RecordedReplicas,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<()> {
-    for writer in recorded.writers.iter().filter(|writer| is_wanted(&writer.name)) {
-        let notes = quiesce::brought_back(&work.run);
-        let cluster = work.ctx.cluster().await?;
-        cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(writer.replicas), &notes).await?;
-    }
-    Ok(())
+    let wanted = recorded.writers.iter().filter(|writer| is_wanted(&writer.name));
+    let wanted: Vec<_> = wanted.map(|writer| (writer.name.clone(), Some(writer.replicas))).collect();
+    Ok(quiesce::start_each(work.ctx.cluster().await?, &wanted, &work.run).await?)
 }
 
 async fn start_vault(work: &RestoreWork, recorded: &ExistingReplicas) -> Result<()> {

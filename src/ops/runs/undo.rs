@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
 use crate::names::NamespaceName;
 use crate::ops::lease::LeaseHolder;
-use crate::ops::quiesce::{self, MAKE_AGAIN, WriterFate, WriterReturn};
+use crate::ops::quiesce::{self, MAKE_AGAIN, RecordedReplicas, WriterFate, WriterReturn};
 use crate::ops::{Ctx, helper, maintenance};
 use crate::trace;
 
@@ -156,10 +156,14 @@ pub(super) fn by_hand(namespace: &NamespaceName, writer: &str) -> String {
 /// # Errors
 /// The Deployments may not be read.
 pub(super) async fn returns(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Vec<WriterReturn>> {
+    let (stopped, lost) = record_of(verb, remains);
+    quiesce::plan_return(ctx.cluster().await?, stopped.as_ref(), &remains.run, lost).await
+}
+
+/// The writers that the run has stopped by its own word, and whether that word is lost.
+fn record_of(verb: &PutBackVerb, remains: &Remains) -> (Option<RecordedReplicas>, bool) {
     // What cannot be closed is put back again by every `dr`: then only by its marks, which go with it.
-    let stopped = verb.stopped(remains).filter(|_| !remains.foreign);
-    let may_have_stopped = verb.may_have_stopped(remains);
-    quiesce::plan_return(ctx.cluster().await?, stopped.as_ref(), &remains.run, may_have_stopped).await
+    (verb.stopped(remains).filter(|_| !remains.foreign), verb.may_have_stopped(remains))
 }
 
 async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<PutBackReport> {
@@ -175,8 +179,8 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     let mut writers = Vec::new();
     if verb.restarts {
         let bring_back = async {
-            writers = returns(ctx, verb, remains).await?;
-            quiesce::bring_back(ctx.cluster().await?, &writers, run).await?;
+            let (stopped, lost) = record_of(verb, remains);
+            writers = quiesce::put_back(ctx, stopped.as_ref(), run, lost).await?;
             Ok(quiesce::returned(&writers))
         };
         one(ctx, next(), "writers", application, bring_back).await?;

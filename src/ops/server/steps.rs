@@ -1,7 +1,6 @@
 //! Stopping and starting. Each may be repeated after a kill at any point, and comes to the same end.
 
 use super::plan::ServerPlan;
-use crate::cluster::WorkloadKind;
 use crate::error::Result;
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::ops::{Ctx, maintenance};
@@ -17,10 +16,8 @@ pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
 /// the API finds them. Then waits until they are ready.
 pub(super) async fn start(ctx: &Ctx, plan: &ServerPlan, run: &str) -> Result<()> {
     let cluster = ctx.cluster().await?;
-    for writer in &plan.workloads {
-        let notes = quiesce::brought_back(run);
-        cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(writer.replicas), &notes).await?;
-    }
+    let writers = plan.workloads.iter().map(|writer| (writer.name.clone(), Some(writer.replicas)));
+    quiesce::start_each(cluster, &writers.collect::<Vec<_>>(), run).await?;
     let started = RecordedReplicas::of(&plan.workloads);
     quiesce::wait_serving(ctx, cluster, &started, ctx.settings_or_defaults()?.helm.timeout.0).await?;
     maintenance::put_back_left(ctx).await

@@ -186,6 +186,7 @@ pub struct Link {
     /// The number of the last frame that the consumer calls durable.
     durable: u64,
     taken: Totals,
+    heard: u64,
 }
 
 impl Link {
@@ -204,6 +205,7 @@ impl Link {
             received: 0,
             durable: 0,
             taken: Totals::default(),
+            heard: 0,
         }
     }
 
@@ -228,6 +230,11 @@ impl Link {
     /// Frames received, and frames of this side that the far side calls durable.
     pub fn progress(&self) -> (u64, u64) {
         (self.received, self.acknowledged)
+    }
+
+    /// Frames of whatever kind that the far side was heard with: one that only beats is there, too.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// Whether the far side has called everything durable.
@@ -281,6 +288,7 @@ impl Link {
     pub fn take(&mut self, frame: Frame, now: Instant) -> Result<Option<Message>, LinkError> {
         let Some(session) = &mut self.session else { return Ok(None) };
         session.heard = now;
+        self.heard += 1;
         match frame.kind {
             FrameKind::Hello => return self.greet(&frame.payload).map(|()| None),
             FrameKind::Refusal => return Err(LinkError::Refused(String::from_utf8_lossy(&frame.payload).into_owned())),
