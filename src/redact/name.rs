@@ -120,6 +120,20 @@ const ENDS: &[&str] = &[
     "contraseña",
     "motdepasse",
     "wachtwoord",
+    "lozinka",
+    "salasana",
+    "jelszo",
+    "jelszó",
+    "haslo",
+    "hasło",
+    "losenord",
+    "lösenord",
+    "adgangskode",
+    "passord",
+    "sifre",
+    "şifre",
+    "parool",
+    "slaptazodis",
     "geheim",
     "heslo",
     "parola",
@@ -192,6 +206,14 @@ const NAMED_BY_KEY: &[&str] = &[
     "unique",
 ];
 
+/// The same where the name is no variable of the environment: `uriKey: uri`, `licenseKeyKey`, `clientIdKey`.
+const NAMED_BY_KEY_IN_CHARTS: &[&str] =
+    &["key", "uri", "url", "dsn", "id", "by", "join", "taint", "range", "translation", "values", "kubeconfig"];
+
+/// What stands before a last `key` that is either: the key of an entry, or a secret. Its value tells.
+const MAY_NAME_A_KEY: &[&str] =
+    &["token", "tls", "file", "hash", "s3", "string", "routing", "data", "message", "license", "licence", "secret"];
+
 /// Words with which a number of keys or tokens is said: `num_tokens`, `maxTokens`.
 const QUANTITIES: &[&str] = &["num", "number", "max", "min", "count", "total", "limit", "per", "avg", "used", "budget"];
 
@@ -212,7 +234,7 @@ const HARMLESS_ENDS: &[&str] = &[
     "sync", "validation", "verification", "exporter", "injector", "reloader", "csi", "audiences", "exchange",
     "introspection", "claim", "claims", "header", "headers", "field", "fields", "column", "store", "ring", "minlength", "mechanism", "mechanisms", "arn", "ip", "ips", "subnet", "subnets", "cidr", "cidrs",
     "dns", "zone",
-    "maxage",
+    "maxage", "engine", "engines", "proxy",
 ];
 
 /// Words that make any key harmless: everybody may see a public key.
@@ -295,14 +317,33 @@ impl<'k> Name<'k> {
     /// `passwordKey`, `existingSecretKey`: under which key of an object the secret stands.
     fn names_a_key(&self) -> bool {
         let mut back = self.words().rev();
+        let in_chart = |before: &str| NAMED_BY_KEY_IN_CHARTS.contains(&before) && self.is_of_chart();
         back.next() == Some("key")
-            && (back.next().is_some_and(|before| NAMED_BY_KEY.contains(&before))
+            && (back.next().is_some_and(|before| NAMED_BY_KEY.contains(&before) || in_chart(before))
                 || self.words().any(|word| word == "existing"))
+    }
+
+    /// Of a name under which the key of an entry may stand as well as a secret, what it is the key of: `tokenKey:
+    /// admin-token`.
+    pub(super) fn may_name_a_key(&self) -> Option<&str> {
+        let mut back = self.words().rev();
+        let (last, before) = (back.next()?, back.next()?);
+        // `clientSecretKey` is a secret more often than not.
+        let is_known = match before {
+            "secret" => back.next().is_some_and(|word| matches!(word, "password" | "passwd" | "username" | "user")),
+            other => MAY_NAME_A_KEY.contains(&other),
+        };
+        (last == "key" && is_known && self.is_of_chart()).then_some(before)
+    }
+
+    /// No variable of the environment.
+    fn is_of_chart(&self) -> bool {
+        self.key.contains(|c: char| c.is_lowercase())
     }
 
     /// Whether it only names a secret, or the object or the key of one that holds it, or says something about one.
     pub(super) fn names_only(&self) -> bool {
-        let is_id = || self.text == "keyid" && self.ends.len() == 2;
+        let is_id = || self.text == "keyid" && self.ends.len() == 2 || self.text.ends_with("kmskeyid");
         let is_object = || self.last_word() == Some("secret") && self.words().any(|word| OBJECTS.contains(&word));
         is_object() || is_id() || self.ends_harmless() || self.names_a_key()
     }

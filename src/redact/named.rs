@@ -1,10 +1,10 @@
 //! Entries that are secret by their name, whatever Helm reads there: a boolean, nothing at all, or an empty map as well.
 
-use std::ops::Range;
-
-use super::secret::{is_flag_for_secret, is_named, is_whole_secret, name_hint};
+use super::name::is_secret_name;
+use super::secret::{hint_above, is_flag_for_secret, is_named, is_whole_secret, name_hint};
 use super::shape::looks_random;
-use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Span, Tree, Value};
+use super::written::{self, Written};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// A value that is secret by its name.
 #[derive(Debug)]
@@ -17,36 +17,30 @@ pub struct NamedSecret<'t> {
     pub written: Option<Written>,
 }
 
-/// How the value of a key was written, as places in [`Tree::source`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// Where it begins: behind the colon.
-    pub at: Span,
-    /// A tag, with its `!`.
-    pub tag: Option<Range<usize>>,
-    /// An anchor, with its `&`.
-    pub anchor: Option<Range<usize>>,
-    /// All of it but a comment: properties and value. Empty where nothing was written.
-    pub whole: Range<usize>,
-    /// A comment without a blank behind its sign, such as the rest of a password that holds ` #`.
-    pub cut: Option<Range<usize>>,
-}
-
-impl Written {
-    /// What Helm takes for something else than the secret, and its author may have meant as part of it.
-    pub fn lost(&self) -> Option<Range<usize>> {
-        let parts = [&self.tag, &self.anchor, &self.cut].into_iter().flatten();
-        let start = parts.clone().map(|part| part.start).min()?;
-        let end = parts.map(|part| part.end).max()?.max(self.whole.end);
-        Some(start.min(self.whole.start)..end)
-    }
-}
-
 /// Every value that is secret by its name. What stands below a map in a secret's place is judged by its own names.
 pub fn named_secrets(tree: &Tree) -> Vec<NamedSecret<'_>> {
     let mut walk = Walk { tree, path: Path::root(), found: Vec::new() };
     walk.node(tree.root());
     walk.found
+}
+
+/// The same, and what stands in the file and Helm drops.
+pub(super) fn written_named(tree: &Tree) -> Vec<NamedSecret<'_>> {
+    let mut found = named_secrets(tree);
+    for dropped in tree.overridden() {
+        let mut walk = Walk { tree, path: dropped.path.clone(), found: Vec::new() };
+        walk.entry(&dropped.entry, &[], hint_above(tree, &dropped.path));
+        found.append(&mut walk.found);
+    }
+    found
+}
+
+/// The secret that a colon or an equals sign without a blank has made part of its key: `{PGPASSWORD:x}`, `PGPASSWORD=x:`.
+pub fn secret_in_key<'k>(tree: &Tree, key: &'k str, value: &Node) -> Option<&'k str> {
+    let is_nothing =
+        value.scalar().is_some_and(|scalar| scalar.value == Value::Null) && tree.raw(value).trim().is_empty();
+    let (name, secret) = key.split_once([':', '=']).filter(|_| is_nothing)?;
+    (is_secret_name(name) && !secret.is_empty()).then_some(secret)
 }
 
 struct Walk<'t> {
@@ -59,23 +53,23 @@ impl<'t> Walk<'t> {
     fn node(&mut self, node: &'t Node) {
         match &node.kind {
             NodeKind::Scalar(_) => {}
-            NodeKind::List(items) => self.list(items),
+            NodeKind::List(items) => self.list(node, items),
             NodeKind::Map(entries) => {
                 let hint = name_hint(node);
-                for entry in entries {
+                for (place, entry) in entries.iter().enumerate() {
                     self.path.0.push(Segment::Key(entry.key.clone()));
-                    self.entry(entry, hint);
+                    self.entry(entry, &entries[place + 1..], hint);
                     self.path.0.pop();
                 }
             }
         }
     }
 
-    fn entry(&mut self, entry: &'t Entry, hint: Option<&str>) {
+    fn entry(&mut self, entry: &'t Entry, behind: &'t [Entry], hint: Option<&str>) {
         let is_one = is_single(self.tree, &entry.value) || is_whole_secret(&self.path, hint, &entry.value);
         if is_named(&self.path, hint) && is_one {
             let name = if entry.key == "value" { hint.unwrap_or(&entry.key) } else { &entry.key };
-            let written = written(self.tree, entry);
+            let written = written::of_entry(self.tree, entry, behind);
             self.found.push(NamedSecret {
                 path: self.path.clone(),
                 name: name.to_owned(),
@@ -87,19 +81,22 @@ impl<'t> Walk<'t> {
         self.node(&entry.value);
     }
 
-    fn list(&mut self, items: &'t [std::sync::Arc<Node>]) {
+    fn list(&mut self, node: &'t Node, items: &'t [std::sync::Arc<Node>]) {
         let named = is_named(&self.path, None);
         let mut before: Option<&str> = None;
+        let mut begin = node.span.bytes.start;
         for (index, item) in items.iter().enumerate() {
             self.path.0.push(Segment::Index(index));
             let flag = before.filter(|flag| is_flag_for_secret(flag));
             if item.scalar().is_some() && (named || flag.is_some()) {
                 let name = flag.or_else(|| self.path.keys().next_back()).unwrap_or_default().to_owned();
-                self.found.push(NamedSecret { path: self.path.clone(), name, node: item, written: None });
+                let written = written::of_item(self.tree, begin, item);
+                self.found.push(NamedSecret { path: self.path.clone(), name, node: item, written });
             } else {
                 self.node(item);
             }
             self.path.0.pop();
+            begin = begin.max(written::end_of(self.tree, item));
             before = match item.scalar().map(|scalar| &scalar.value) {
                 Some(Value::String(text)) => Some(text.as_str()),
                 _ => None,
@@ -128,82 +125,10 @@ fn is_single(tree: &Tree, node: &Node) -> bool {
     }
 }
 
-/// How the value of an entry stands in the file; `None` where it stands elsewhere (an alias, a merge).
-fn written(tree: &Tree, entry: &Entry) -> Option<Written> {
-    let source = tree.source();
-    let colon =
-        entry.key_span.bytes.end + source[entry.key_span.bytes.end..].find(|c: char| !matches!(c, ' ' | '\t'))?;
-    let start = after_blanks(source, colon + source[colon..].strip_prefix(':').map(|_| 1)?);
-    if source[start..].starts_with('*') {
-        return None;
-    }
-    let key = &entry.key_span;
-    let column = key.column + source[key.bytes.start..start].chars().count();
-    let at = Span { line: key.line, column, bytes: start..start };
-    let mut written = Written { at, tag: None, anchor: None, whole: start..start, cut: None };
-    let mut at = start;
-    while let Some(place) = [('!', &mut written.tag), ('&', &mut written.anchor)]
-        .into_iter()
-        .find_map(|(sign, part)| (source[at..].starts_with(sign) && part.is_none()).then_some(part))
-    {
-        let end = at + source[at..].find(char::is_whitespace).unwrap_or(source.len() - at);
-        *place = Some(at..end);
-        written.whole.end = end;
-        at = after_blanks(source, end);
-    }
-    if entry.value.span.bytes.start >= start {
-        written.whole.end = written.whole.end.max(end_of(tree, &entry.value));
-    }
-    written.cut = cut_comment(source, written.whole.end);
-    Some(written)
-}
-
-/// Where a node ends. Of brackets, only their beginning is known.
-fn end_of(tree: &Tree, node: &Node) -> usize {
-    let start = node.span.bytes.start;
-    if node.scalar().is_none() && !tree.source()[start..].starts_with(['{', '[']) {
-        return last_byte(tree, node, start);
-    }
-    let (inside, bracket) = match &node.kind {
-        NodeKind::Scalar(_) => return start + tree.raw(node).trim_end().len(),
-        NodeKind::List(items) => (items.last().map(|item| item.span.bytes.end), ']'),
-        NodeKind::Map(entries) => (entries.last().map(|entry| entry.key_span.bytes.end), '}'),
-    };
-    let inside = inside.unwrap_or(start).max(start);
-    inside + tree.source()[inside..].find(bracket).map_or(0, |at| at + 1)
-}
-
-/// Where the last value of a block ends.
-fn last_byte(tree: &Tree, node: &Node, start: usize) -> usize {
-    let own = |end: usize| end.max(start);
-    match &node.kind {
-        NodeKind::Scalar(_) => own(node.span.bytes.start + tree.raw(node).trim_end().len()),
-        NodeKind::List(items) => items.iter().map(|item| last_byte(tree, item, start)).max().unwrap_or(start),
-        NodeKind::Map(entries) => {
-            let ends =
-                entries.iter().map(|entry| own(entry.key_span.bytes.end).max(last_byte(tree, &entry.value, start)));
-            ends.max().unwrap_or(start)
-        }
-    }
-}
-
-fn after_blanks(source: &str, at: usize) -> usize {
-    at + source[at..].len() - source[at..].trim_start_matches([' ', '\t']).len()
-}
-
-/// A comment behind `at` in its line whose sign is part of a word.
-fn cut_comment(source: &str, at: usize) -> Option<Range<usize>> {
-    let sign = after_blanks(source, at);
-    let is_glued = |rest: &str| rest.starts_with(|c: char| !c.is_whitespace() && !matches!(c, '#' | '-' | '='));
-    (sign > 0 && source[..sign].ends_with([' ', '\t', ':']) && source[sign..].strip_prefix('#').is_some_and(is_glued))
-        .then(|| {
-            let line = &source[sign..][..source[sign..].find('\n').unwrap_or(source.len() - sign)];
-            sign..sign + line.trim_end().len()
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     fn found(yaml: &str) -> Vec<String> {
@@ -238,12 +163,32 @@ mod tests {
             ("token: [ab]\n", "token - - <[ab]> -"),
             ("\"token\" : 'x' #1\n", "token - - <'x'> #1"),
             ("a:\n- name: A_TOKEN\n  value: yes\n", "a[0].value - - <yes> -"),
-            ("a: [--password, no]\n", "a[1] elsewhere"),
+            ("a: [--password, no]\n", "a[1] - - <no> -"),
+            // On a line of its own, and as an item.
+            ("token:\n  !x0\nb: 1\n", "token !x0 - <!x0> -"),
+            ("token:\n  # said\n  &a !x0 y #z\nb: 1\n", "token !x0 &a <&a !x0 y> #z"),
+            ("token:\n  #x0\nb: 1\n", "token - - <> #x0"),
+            ("token:\n  # x0\nb: 1\n", "token - - <> -"),
+            ("token:\n  #other: x0\nb: 1\n", "token - - <> -"),
+            ("token:\n#x0\nb: 1\n", "token - - <> -"),
+            ("? token\n: !x0\nb: 1\n", "token !x0 - <!x0> -"),
+            ("? token\n: x #y\n", "token - - <x> #y"),
+            ("passwords:\n- !x0\n", "passwords[0] !x0 - <!x0> -"),
+            ("passwords:\n- x #y\n", "passwords[0] - - <x> #y"),
+            ("passwords:\n- #y\n", "passwords[0] - - <> #y"),
+            ("p: &p !x0\ntoken: *p\n", "token !x0 - <!x0> -"),
+            ("p: &p x #y\ntoken: *p\n", "token - - <x> #y"),
+            // A comma ends it in braces.
+            ("a: {token: ab,cd}\n", "a.token - - <ab> ,cd"),
+            ("a: {token: ab,cd,ef, g: 1}\n", "a.token - - <ab> ,cd,ef"),
+            ("a: {token: ab, g: 1}\n", "a.token - - <ab> -"),
+            ("a: {token: 'ab',cd}\n", "a.token - - <'ab'> -"),
         ] {
             assert_eq!(found(yaml), [expected], "{yaml}");
         }
         assert_eq!(found("t: &t x1\npassword: *t\n"), ["password elsewhere"]);
         assert_eq!(found("password: {name: a, key: }\n"), Vec::<String>::new());
+        assert_eq!(found("passwords:\n- a\n- x #y\n")[1], "passwords[1] - - <x> #y");
         // On a line of its own, a colon at its end has made a key of it.
         assert_eq!(found("unsealKey:\n    q8Lw2zKdVx91PbTn4Rs7:\n").len(), 1);
         assert_eq!(found("unsealKey:\n    secretName:\n"), Vec::<String>::new());

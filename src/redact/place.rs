@@ -86,8 +86,124 @@ pub(super) fn is_method(path: &Path, text: &str) -> bool {
     if text.starts_with("arn:") {
         return true;
     }
-    let last = path.keys().next_back().unwrap_or("").to_ascii_lowercase();
-    matches!(last.as_str(), "auth" | "authorization" | "jwt") && METHODS.contains(&text.to_ascii_lowercase().as_str())
+    let (key, said) = (path.keys().next_back().unwrap_or(""), text.to_ascii_lowercase());
+    match Name::of(key).last_word() {
+        Some("hmac") => HASHES.contains(&said.as_str()),
+        Some("license" | "licence") => LICENCES.iter().any(|licence| said == *licence || is_version_of(&said, licence)),
+        _ => {
+            let last = key.to_ascii_lowercase();
+            matches!(last.as_str(), "auth" | "authorization" | "jwt") && METHODS.contains(&said.as_str())
+        }
+    }
+}
+
+/// Hashes by which a MAC is made.
+const HASHES: &[&str] = &[
+    "md5",
+    "sha1",
+    "sha-1",
+    "sha224",
+    "sha256",
+    "sha-256",
+    "sha384",
+    "sha-384",
+    "sha512",
+    "sha-512",
+    "hs256",
+    "hs384",
+    "hs512",
+    "blake2b",
+    "hmac-sha1",
+    "hmac-sha256",
+    "hmac-sha512",
+    "hmacsha256",
+    "hmacsha512",
+];
+
+/// Licences that everybody may read, and what an edition is called.
+const LICENCES: &[&str] = &[
+    "apache",
+    "mit",
+    "bsd",
+    "gpl",
+    "lgpl",
+    "agpl",
+    "mpl",
+    "isc",
+    "unlicense",
+    "bsl",
+    "busl",
+    "sspl",
+    "epl",
+    "cc0",
+    "cc-by",
+    "proprietary",
+    "commercial",
+    "community",
+    "enterprise",
+    "oss",
+    "trial",
+    "basic",
+    "standard",
+    "free",
+];
+
+/// `apache-2.0`, `gplv3`, `bsd-3-clause`.
+fn is_version_of(text: &str, licence: &str) -> bool {
+    let rest = text.strip_prefix(licence).unwrap_or("");
+    rest.starts_with(['-', 'v']) && rest.len() < 24 && !rest.contains(|c: char| c.is_whitespace())
+}
+
+/// Whether a text under a key such as `tokenKey` is the key of an entry, and no secret: words with signs between.
+pub(super) fn is_key_of_entry(path: &Path, text: &str) -> bool {
+    const ALONE: &[&str] =
+        &["key", "token", "secret", "password", "value", "data", "username", "license", "licence", "hash", "file"];
+    let name = Name::of(path.keys().next_back().unwrap_or(""));
+    let Some(of) = name.may_name_a_key().filter(|_| text.len() < 64) else { return false };
+    let is_part = |part: &str| {
+        let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = part.len() - letters.len();
+        digits <= 3 && !part.is_empty() && letters.chars().all(|c| c.is_ascii_lowercase())
+    };
+    let mut parts = text.split(['-', '_', '.', '/']);
+    let is_word = || text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    ALONE.contains(&text)
+        || (!matches!(of, "token" | "secret") && is_word())
+        || (text.contains(['-', '_', '.', '/']) && parts.all(is_part))
+}
+
+/// Whether digits of chance are what their key says: the commit of an image, the sum of a file.
+pub(super) fn is_digest(path: &Path, text: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "commit", "revision", "rev", "tag", "digest", "checksum", "sha", "sha1", "sha256", "sha384", "sha512", "md5",
+        "hash", "sum", "version", "ref",
+    ];
+    let is_length = matches!(text.len(), 32 | 40 | 64 | 96 | 128);
+    let is_digits = || text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+    is_length
+        && is_digits()
+        && Name::of(path.keys().next_back().unwrap_or("")).last_word().is_some_and(|last| NAMES.contains(&last))
+}
+
+/// Whether a text below `secrets` is a secret, and not the name of an object that holds one.
+pub(super) fn is_among_secrets(path: &Path, text: &str) -> bool {
+    let is_name = || {
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.' | '/');
+        text.chars().all(is_word)
+            && (text.contains(['-', '_', '.', '/']) || !text.contains(|c: char| c.is_ascii_digit()))
+    };
+    path.keys().next_back() == Some("secrets") && !text.is_empty() && !is_name()
+}
+
+/// Whether a text is the key of a gossip protocol (Consul's and Nomad's): 16, 24 or 32 bytes in base64.
+pub(super) fn is_gossip_key(path: &Path, text: &str) -> bool {
+    path.keys().next_back() == Some("encrypt") && is_gossip(text)
+}
+
+/// See [`is_gossip_key`].
+pub(super) fn is_gossip(text: &str) -> bool {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    matches!(text.len(), 24 | 32 | 44) && text.bytes().all(is_base64)
 }
 
 /// Maps and lists of Kubernetes whose `key` is the name of something.

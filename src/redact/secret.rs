@@ -8,7 +8,10 @@ use super::forms;
 pub(super) use super::inside::is_flag_for_secret;
 use super::inside::{self, Embedded, push, secret_words};
 use super::name::{Name, is_secret_name};
-use super::place::{PLAIN_DATA, holds_references, is_in_a_map_of_secrets, is_labelled, is_method};
+use super::place::{
+    PLAIN_DATA, holds_references, is_among_secrets, is_digest, is_gossip_key, is_in_a_map_of_secrets, is_key_of_entry,
+    is_labelled, is_method,
+};
 use super::shape::{is_key_or_token, looks_random};
 use crate::yaml::{Node, NodeKind, Path, Segment, Tree, Value};
 
@@ -35,17 +38,17 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         Value::String(text) => Some(text.as_str()),
         Value::Int(_) | Value::Uint(_) | Value::Float(_) => None,
     };
-    if is_named(path, hint) && !text.is_some_and(|text| is_method(path, text)) {
+    if is_named(path, hint) && !text.is_some_and(|text| is_method(path, text) || is_key_of_entry(path, text)) {
         return Some(Why::Name);
     }
     let text = text?;
-    if is_in_a_map_of_secrets(path) {
+    if is_in_a_map_of_secrets(path) || is_among_secrets(path, text) || is_gossip_key(path, text) {
         return Some(Why::Name);
     }
     if has_secret_shape(text) {
         return Some(Why::Shape);
     }
-    looks_random(text).then_some(Why::Entropy)
+    (looks_random(text) && !is_digest(path, text)).then_some(Why::Entropy)
 }
 
 /// Whether what stands at `path` is secret by its name, whatever it is; `hint` as for [`why_secret`].
@@ -99,6 +102,39 @@ pub fn secrets(tree: &Tree) -> Vec<(Path, &Node, Why)> {
     let mut found = Vec::new();
     walk(tree.root(), &mut Path::root(), Around::default(), &mut found);
     found
+}
+
+/// The same, and what stands in the file and Helm drops: a key that stands again, say. Nobody uses it, and everybody can
+/// read it there.
+pub fn written_secrets(tree: &Tree) -> Vec<(Path, &Node, Why)> {
+    let mut found = secrets(tree);
+    if tree.overridden().is_empty() {
+        return found;
+    }
+    let mut dropped_ones = Vec::new();
+    for dropped in tree.overridden() {
+        let hint = hint_above(tree, &dropped.path);
+        let mut path = dropped.path.clone();
+        let whole = is_whole_secret(&path, hint, &dropped.entry.value);
+        walk(&dropped.entry.value, &mut path, Around { hint, whole, ..Around::default() }, &mut dropped_ones);
+    }
+    // What a merge takes in where it is written is in the tree, too.
+    let known: HashSet<usize> = found.iter().map(|(_, node, _)| node.span.bytes.start).collect();
+    found.extend(dropped_ones.into_iter().filter(|(_, node, _)| !known.contains(&node.span.bytes.start)));
+    found
+}
+
+/// The name that the map at the end of a path gives to its own `value`.
+pub(super) fn hint_above<'t>(tree: &'t Tree, path: &Path) -> Option<&'t str> {
+    path.0.split_last().and_then(|(_, above)| node_at(tree.root(), above)).and_then(name_hint)
+}
+
+fn node_at<'t>(root: &'t Node, steps: &[Segment]) -> Option<&'t Node> {
+    steps.iter().try_fold(root, |node, step| match (step, &node.kind) {
+        (Segment::Key(key), _) => node.child(key),
+        (Segment::Index(place), NodeKind::List(items)) => items.get(*place).map(|item| &**item),
+        _ => None,
+    })
 }
 
 /// What stands around a node, as far as it tells whether the node is secret.

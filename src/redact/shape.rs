@@ -65,6 +65,9 @@ pub fn looks_random(text: &str) -> bool {
     if text.len() < 20 || text.len() > 4096 || text.contains("-----") {
         return false;
     }
+    if is_resource(text) || is_algorithm(text) {
+        return false;
+    }
     // A key and its secret, or several parts of one. A host has short parts, and a digest stands behind its kind.
     if text.contains(['.', ':']) {
         let mut parts = text.split(['.', ':']);
@@ -94,6 +97,41 @@ pub fn looks_random(text: &str) -> bool {
         return false;
     }
     digits >= 2 && letters >= 2 && entropy(text) > 3.2 && text.bytes().collect::<HashSet<u8>>().len() >= 10
+}
+
+/// What AWS calls its resources: `vpc-0a1b2c3d4e5f67890`. They open nothing.
+fn is_resource(text: &str) -> bool {
+    #[rustfmt::skip]
+    const KINDS: &[&str] = &[
+        "vpc", "subnet", "sg", "sgr", "ami", "ari", "aki", "fs", "fsap", "fsmt", "i", "vol", "snap", "eni", "rtb", "rtbassoc", "igw", "eigw", "nat", "acl", "eipalloc",
+        "eipassoc", "lt", "tgw", "tgw-attach", "tgw-rtb", "vpce", "vpce-svc", "pcx", "pl", "dopt", "cgw", "vgw", "vpn", "lgw", "ipam-pool", "mrk",
+    ];
+    text.rsplit_once('-').is_some_and(|(kind, id)| {
+        matches!(id.len(), 8 | 17 | 32)
+            && id.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+            && KINDS.contains(&kind)
+    })
+}
+
+/// A name of algorithms: `ECDHE-RSA-AES256-GCM-SHA384`, `sha256WithRSAEncryption`.
+fn is_algorithm(text: &str) -> bool {
+    let is_suite = || {
+        const CIPHERS: &[&str] =
+            &["AES", "AES128", "AES256", "CHACHA20", "3DES", "CAMELLIA128", "CAMELLIA256", "ARIA128", "ARIA256"];
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 11
+                && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        };
+        text.split(['-', '_']).any(|part| CIPHERS.contains(&part))
+            && text.replace("_WITH_", "_").split(['-', '_']).all(is_part)
+    };
+    let is_signature = || {
+        let small = text.to_ascii_lowercase();
+        small.contains("with")
+            && (small.ends_with("encryption") || ["rsa", "ecdsa", "dsa"].iter().any(|end| small.ends_with(end)))
+    };
+    is_suite() || (text.len() < 32 && is_signature())
 }
 
 /// Shannon's entropy in bits a character.

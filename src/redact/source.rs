@@ -1,12 +1,14 @@
 //! Masking of a whole values file: its secrets taken from its tree, and its text with each masked in its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::line::secret_spans;
-use super::named::named_secrets;
+use super::named::{secret_in_key, written_named};
 use super::scrubber::Scrubber;
-use super::secret::secrets;
-use crate::yaml::{Node, NodeKind, Segment, Tree, Value};
+use super::secret::written_secrets;
+use super::written::Written;
+use crate::yaml::{Node, NodeKind, Segment, Style, Trap, Tree, Value};
 
 impl Scrubber {
     /// Registers every secret scalar of a values file.
@@ -16,8 +18,14 @@ impl Scrubber {
             self.register_lines(tree.source());
             return;
         }
+        for rest in ignored_rests(tree) {
+            match read_rest(tree, &rest) {
+                Some(read) => self.register_tree(&read),
+                None => self.register_lines(&tree.source()[rest]),
+            }
+        }
         self.register_lost(tree);
-        for (path, node, _) in secrets(tree) {
+        for (path, node, _) in written_secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };
             let key = path.0.iter().rev().find_map(|step| match step {
                 Segment::Key(key) => Some(key.as_str()),
@@ -64,16 +72,21 @@ impl Scrubber {
         }
     }
 
-    /// Registers what was written as a secret and Helm takes for something else: a tag, an anchor, a comment.
+    /// Registers what was written as a secret and Helm takes for something else: a tag, an anchor, a comment, a key.
     fn register_lost(&mut self, tree: &Tree) {
-        for named in named_secrets(tree) {
+        for named in written_named(tree) {
             self.register_keys(named.node);
-            let Some(lost) = named.written.as_ref().and_then(super::named::Written::lost) else { continue };
+            if let Some(Segment::Key(key)) = named.path.0.last()
+                && let Some(secret) = secret_in_key(tree, key, named.node)
+            {
+                self.register_at(Some(&key[..key.len() - secret.len() - 1]), secret.as_bytes());
+            }
+            let Some(lost) = named.written.as_ref().and_then(Written::lost) else { continue };
             let text = &tree.source()[lost];
             let key = named.path.keys().next_back();
-            for part in text.split_whitespace().chain([text]) {
+            for part in text.split([' ', '\t', '\r', '\n', ',']).chain([text]) {
                 self.register_at(key, part.as_bytes());
-                self.register_at(key, part.trim_start_matches(['!', '&', '#']).as_bytes());
+                self.register_at(key, part.trim_start_matches(['!', '&', '#', ',']).as_bytes());
             }
         }
     }
@@ -95,41 +108,156 @@ impl Scrubber {
             registered.register_tree(tree);
             return registered.scrub(tree.source()).into_owned();
         }
+        let source = tree.source();
         let mut spans: BTreeMap<usize, (usize, String)> = BTreeMap::new();
-        for (_, node, _) in secrets(tree) {
+        for (_, node, _) in written_secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };
             // The span of a block reaches to the next token.
             let length = tree.raw(node).trim_end().len();
-            spans.insert(
-                node.span.bytes.start,
-                (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())),
-            );
+            let start = node.span.bytes.start;
+            spans.insert(start, (start + length, self.mask(scalar.value.text().as_bytes())));
         }
-        for named in named_secrets(tree) {
+        for named in written_named(tree) {
             let whole = named.written.as_ref().filter(|_| named.node.scalar().is_none()).map(|w| w.whole.clone());
-            let lost = named.written.as_ref().and_then(super::named::Written::lost).or(whole);
+            let lost = named.written.as_ref().and_then(Written::lost).or(whole);
             if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
-                let mask = self.mask(tree.source()[lost.clone()].as_bytes());
+                let mask = self.mask(source[lost.clone()].as_bytes());
                 spans.insert(lost.start, (lost.end, mask));
             }
         }
+        for comment in comments_of_secrets(tree) {
+            let mask = format!("# {}", self.mask(source[comment.clone()].as_bytes()));
+            spans.insert(comment.start, (comment.end, mask));
+        }
         let mut registered = self.clone();
         registered.register_tree(tree);
-        // What nobody reads has secrets, too: comments, the loser of a key that stands twice, text behind the end.
-        registered.register_lines(tree.source());
-        let mut text = String::with_capacity(tree.source().len());
+        // What nobody reads has secrets, too.
+        registered.register_lines(source);
+        for rest in ignored_rests(tree) {
+            match read_rest(tree, &rest) {
+                Some(read) => {
+                    registered.register_tree(&read);
+                    let shown = registered.scrub_source(&read);
+                    spans.insert(rest.start, (rest.end, shown));
+                }
+                // Which of it is secret cannot be told.
+                None => spans.extend(words_of_lines(source, rest).map(|line| {
+                    let mask = self.mask(source[line.clone()].as_bytes());
+                    (line.start, (line.end, mask))
+                })),
+            }
+        }
+        for node in strings(tree) {
+            if !spans.contains_key(&node.span.bytes.start)
+                && let Some((end, shown)) = registered.cleaned_scalar(tree, node)
+            {
+                spans.insert(node.span.bytes.start, (end, shown));
+            }
+        }
+        let mut text = String::with_capacity(source.len());
         let mut at = 0;
-        for (start, (end, mask)) in spans {
+        for (start, (end, shown)) in spans {
             if start < at {
                 continue;
             }
-            text.push_str(&registered.scrub(&tree.source()[at..start]));
-            text.push_str(&mask);
+            text.push_str(&registered.scrub(&source[at..start]));
+            text.push_str(&shown);
             at = end;
         }
-        text.push_str(&registered.scrub(&tree.source()[at..]));
+        text.push_str(&registered.scrub(&source[at..]));
         text
     }
+
+    /// A text as it was written, what is secret in it masked, and where it ends; `None` where nothing is.
+    fn cleaned_scalar(&self, tree: &Tree, node: &Node) -> Option<(usize, String)> {
+        let scalar = node.scalar()?;
+        let Value::String(said) = &scalar.value else { return None };
+        let clean = self.clean(said)?;
+        let raw = tree.raw(node).trim_end();
+        let shown = match raw.chars().next() {
+            _ if raw.contains('\n') || scalar.style != Style::Quoted => self.clean(raw)?,
+            Some('\'') => format!("'{}'", clean.replace('\'', "''")),
+            _ => Value::String(clean).to_json().to_string(),
+        };
+        Some((node.span.bytes.start + raw.len(), shown))
+    }
+
+    /// Comments as they may be shown, each with the place of its sign: behind a secret, not at all.
+    pub fn comments(&self, tree: &Tree, comments: &[(usize, &str)]) -> Vec<String> {
+        let hidden: BTreeSet<usize> = comments_of_secrets(tree).into_iter().map(|comment| comment.start).collect();
+        let shown = |(at, comment): &(usize, &str)| match hidden.contains(at) {
+            true => format!("# {}", self.mask(comment.as_bytes())),
+            false => self.cleaned(comment),
+        };
+        comments.iter().map(shown).collect()
+    }
+}
+
+/// Comments in the line of a secret, behind it: the one before, often enough.
+fn comments_of_secrets(tree: &Tree) -> Vec<Range<usize>> {
+    let source = tree.source();
+    let comment = |node: &Node| {
+        let scalar = node.scalar().filter(|scalar| scalar.style != Style::Block)?;
+        let end = node.span.bytes.start + tree.raw(node).trim_end().len();
+        let rest = &source[end..][..source[end..].find('\n')?];
+        let sign = rest.len() - rest.trim_start_matches([' ', '\t', '}', ']', ',']).len();
+        let is_comment = sign > 0 && rest[sign..].starts_with('#') && rest[..sign].ends_with([' ', '\t']);
+        (is_comment && scalar.value != Value::Null).then(|| end + sign..end + rest.trim_end().len())
+    };
+    written_secrets(tree).into_iter().filter_map(|(_, node, _)| comment(node)).collect()
+}
+
+/// What stands behind the end of each document.
+fn ignored_rests(tree: &Tree) -> Vec<Range<usize>> {
+    let end = |traps: &[Trap]| {
+        traps.iter().find_map(|trap| match trap {
+            Trap::SecondDocument { at } => Some(at.bytes.start),
+            _ => None,
+        })
+    };
+    let rest = |(place, trap): (usize, &Trap)| match trap {
+        Trap::IgnoredRest { at } => Some(at.bytes.start..end(&tree.traps()[place..]).unwrap_or(tree.source().len())),
+        _ => None,
+    };
+    tree.traps().iter().enumerate().filter_map(rest).collect()
+}
+
+/// What stands behind the end of a document, where it is one itself, and no more than one.
+fn read_rest(tree: &Tree, rest: &Range<usize>) -> Option<Tree> {
+    let read = Tree::parse(&tree.source().as_bytes()[rest.clone()]).ok()?;
+    read.traps()
+        .iter()
+        .all(|trap| !matches!(trap, Trap::IgnoredRest { .. } | Trap::SecondDocument { .. }))
+        .then_some(read)
+}
+
+/// What stands in each line, without its margin.
+fn words_of_lines(source: &str, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut at = range.start;
+    source[range].split_inclusive('\n').filter_map(move |line| {
+        let begin = at + line.len() - line.trim_start().len();
+        at += line.len();
+        (!line.trim().is_empty()).then(|| begin..begin + line.trim().len())
+    })
+}
+
+/// Every text that the file says, in the tree or not.
+fn strings(tree: &Tree) -> Vec<&Node> {
+    fn walk<'t>(node: &'t Node, seen: &mut BTreeSet<usize>, found: &mut Vec<&'t Node>) {
+        if !seen.insert(std::ptr::from_ref(node).addr()) {
+            return;
+        }
+        match &node.kind {
+            NodeKind::Scalar(scalar) if matches!(scalar.value, Value::String(_)) => found.push(node),
+            NodeKind::Scalar(_) => {}
+            NodeKind::List(items) => items.iter().for_each(|item| walk(item, seen, found)),
+            NodeKind::Map(entries) => entries.iter().for_each(|entry| walk(&entry.value, seen, found)),
+        }
+    }
+    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+    let parts = tree.overridden().iter().map(|dropped| &*dropped.entry.value);
+    std::iter::once(tree.root()).chain(parts).for_each(|node| walk(node, &mut seen, &mut found));
+    found
 }
 
 /// How Go prints a float in templates: `1.2345678901e+10`.
@@ -153,7 +281,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
+                "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # {MASK}\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
             )
         );
     }

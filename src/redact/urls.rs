@@ -146,7 +146,13 @@ fn of_hook<'t>(host: &str, path: &'t str) -> Option<&'t str> {
             || is_uuid(part)
             || (part.len() >= 24 && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     };
-    let has_secret = std::iter::once(first).chain(parts).any(|part| is_secret(part.trim_start_matches("private-")));
+    // Uptime Kuma's are short.
+    let is_pushed = bare.contains("/api/push/")
+        && first.len() >= 8
+        && first.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && first.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    let has_secret =
+        is_pushed || std::iter::once(first).chain(parts).any(|part| is_secret(part.trim_start_matches("private-")));
     let behind = first.as_ptr() as usize - path.as_ptr() as usize;
     has_secret.then(|| &path[behind..])
 }

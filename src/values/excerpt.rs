@@ -63,6 +63,11 @@ pub(super) fn block_end(tree: &Tree, node: &Node) -> usize {
     let (source, column) = (tree.source(), node.span.column.saturating_sub(1));
     let mut last = node.span.bytes.start;
     last_node(node, node.span.bytes.start, &mut last);
+    // A key that stands twice, or that a merge behind it overrides, stands in its text as well.
+    for dropped in tree.overridden().iter().filter(|dropped| dropped.map == node.span.bytes.start) {
+        last = last.max(dropped.entry.key_span.bytes.end);
+        last_node(&dropped.entry.value, node.span.bytes.start, &mut last);
+    }
     let line_end = |from: usize| source[from..].find('\n').map_or(source.len(), |at| from + at + 1);
     // The span of a block scalar may reach to the beginning of the next line already.
     let mut end = if source[..last].ends_with('\n') { last } else { line_end(last) };

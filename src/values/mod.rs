@@ -7,6 +7,8 @@ pub mod excerpt;
 pub mod lint;
 pub mod locate;
 pub mod overlay;
+#[cfg(test)]
+mod shown;
 pub mod upgrade;
 
 pub use crate::redact::{FingerprintKey, Scrubber, Secrets};

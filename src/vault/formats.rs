@@ -3,7 +3,7 @@
 use super::references::{is_not_plain, is_not_plain_at, is_tagged};
 use crate::redact::{self, Why};
 use crate::values::Tree;
-use crate::yaml::{NodeKind, Path, Segment, Value};
+use crate::yaml::{NodeKind, Path, Segment, Trap, Value};
 
 /// How a file holds values.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ struct SecretLines {
 impl SecretLines {
     fn note(&mut self, line: usize) {
         self.count += 1;
-        self.first.get_or_insert(line);
+        self.first = Some(self.first.map_or(line, |first| first.min(line)));
     }
 
     /// Each document of a file is one; `---` parts them.
@@ -130,7 +130,7 @@ impl SecretLines {
         let Some((tree, lower)) = parsed.or_else(|| as_list(text)) else {
             return self.lines(text, begin);
         };
-        for (path, node, why) in redact::secrets(&tree) {
+        for (path, node, why) in redact::written_secrets(&tree) {
             let Some(scalar) = node.scalar() else { continue };
             let text = scalar.value.text();
             let last = path.keys().next_back().unwrap_or_default().to_lowercase();
@@ -143,6 +143,12 @@ impl SecretLines {
                 continue;
             }
             self.note(begin + tree.source()[..node.span.bytes.start].matches('\n').count() + 1 - lower);
+        }
+        // What stands behind a document's end (`...`) is read by people only.
+        for trap in tree.traps() {
+            if let Trap::IgnoredRest { at } = trap {
+                self.lines(&tree.source()[at.bytes.start..], (begin + at.line - 1).saturating_sub(lower));
+            }
         }
     }
 
@@ -212,6 +218,15 @@ mod tests {
             ("[{\"password\": \"zebra-one-7\"}]\n", 1),
             ("- apiVersion: v1\n  kind: Secret\n  stringData: {password: zebra-one-7}\n", 3),
             ("a: 1\n---\n- password: zebra-one-7\n", 3),
+            // What Helm does not keep stands in the file all the same.
+            ("env:\n  PGPASSWORD: zebra-one-7\n  PGPASSWORD: ${PGPASSWORD}\n", 2),
+            ("env:\n  PGPASSWORD: zebra-one-7\nenv: {}\n", 2),
+            ("x: &x {PGPASSWORD: '${P}'}\nenv:\n  PGPASSWORD: zebra-one-7\n  <<: *x\n", 3),
+            ("env:\n  <<: {PGPASSWORD: zebra-one-7}\n  PGPASSWORD: ${P}\n", 2),
+            ("env:\n  <<: {PGPASSWORD: zebra-one-7}\n", 2),
+            ("a: 1\n...\nenv:\n  PGPASSWORD: zebra-one-7\n", 4),
+            ("a: 1\n...\n]: x\nPGPASSWORD: zebra-one-7\n", 4),
+            ("{\"env\": {\"PGPASSWORD\": \"zebra-one-7\"}, \"env\": {}}\n", 1),
         ] {
             assert_eq!(found("a.yaml", text), Some((1, line)), "{text}");
         }

@@ -13,7 +13,7 @@ use super::path::{Path, Segment};
 use super::quotes;
 use super::resolve::{Value, key_text, resolve};
 use super::token::ScalarStyle;
-use super::tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};
+use super::tree::{Entry, Node, NodeKind, OverriddenEntry, Scalar, Span, Style, Trap, Tree, YamlError};
 
 /// The most nodes that a values file may have once its aliases are followed; OpsChain's own file has about 800.
 pub const MAX_NODES: u64 = 1_000_000;
@@ -62,7 +62,7 @@ impl Tree {
         let lines = Lines::new(&source);
         let mut traps: Vec<Trap> =
             source.find(LINE_SEPARATORS).map(|at| Trap::LineSeparator { at: lines.place_of(at) }).into_iter().collect();
-        let mut layers = Vec::new();
+        let (mut layers, mut overridden) = (Vec::new(), Vec::new());
         for (place, chunk) in chunks.iter().enumerate() {
             if place > 0 {
                 traps.push(Trap::SecondDocument { at: lines.place_of(chunk.separator) });
@@ -70,13 +70,14 @@ impl Tree {
             let mut builder = Builder::new(&lines, chunk);
             layers.extend(builder.document()?);
             traps.append(&mut builder.traps);
+            overridden.append(&mut builder.overridden);
         }
         let empty = Node::new(NodeKind::Map(Vec::new()), Span { line: 1, column: 1, bytes: 0..0 }, 1);
-        let root = overlaid(layers).unwrap_or_else(|| Arc::new(empty));
+        let root = overlaid(layers, &Path::root(), &mut overridden).unwrap_or_else(|| Arc::new(empty));
         if root.size > MAX_NODES {
             return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
         }
-        Ok(Tree { source, root, traps, unread: None })
+        Ok(Tree { source, root, traps, overridden, unread: None })
     }
 
     /// As [`Tree::parse`], for a file whose error a person is to read: it also says what quotes would fix, which takes
@@ -141,6 +142,7 @@ struct Builder<'s> {
     merged: u64,
     decoded: Decoded,
     traps: Vec<Trap>,
+    overridden: Vec<OverriddenEntry>,
 }
 
 impl<'s> Builder<'s> {
@@ -162,6 +164,7 @@ impl<'s> Builder<'s> {
             merged: 0,
             decoded: Decoded::new(),
             traps: Vec::new(),
+            overridden: Vec::new(),
         }
     }
 
@@ -179,22 +182,7 @@ impl<'s> Builder<'s> {
         if !self.has_odd_ends {
             return YamlError { line: error.line + self.first_line, ..error };
         }
-        let text = &self.source[self.chunk.bytes.clone()];
-        let (mut line, mut column, mut before) = (1, 1, ' ');
-        let at = text.char_indices().find_map(|(at, c)| {
-            if (line, column) >= (error.line, error.column) {
-                return Some(at);
-            }
-            let is_end = matches!(c, '\n' | '\r') || LINE_SEPARATORS.contains(&c);
-            match is_end && !(c == '\n' && before == '\r') {
-                true => (line, column) = (line + 1, 1),
-                false if c == '\n' => {}
-                false => column += 1,
-            }
-            before = c;
-            None
-        });
-        let place = self.lines.place_of(self.chunk.bytes.start + at.unwrap_or(text.len()));
+        let place = self.lines.place_in(self.chunk.bytes.clone(), (error.line, error.column));
         YamlError { line: place.line, column: place.column, ..error }
     }
 
@@ -395,6 +383,7 @@ impl<'s> Builder<'s> {
     /// written.
     fn put(&mut self, (node, span): (Arc<Node>, Span)) -> Result<Option<Arc<Node>>, YamlError> {
         let Some(mut frame) = self.frames.pop() else { return Ok(Some(node)) };
+        let start = frame.span.bytes.start;
         match &mut frame.content {
             Content::List(items) => {
                 finite(&node, &span)?;
@@ -405,9 +394,10 @@ impl<'s> Builder<'s> {
                 Awaited::Value(key, key_span) => {
                     finite(&node, &span)?;
                     self.steps.pop();
-                    map.set(Entry { key, key_span, value: node, merged: false });
+                    let before = map.set(Entry { key, key_span, value: node, merged: false });
+                    self.note_overridden(before, start);
                 }
-                Awaited::Merge => self.merge(&node, &span, map)?,
+                Awaited::Merge => self.merge(&node, (&span, start), map)?,
             },
         }
         self.frames.push(frame);
@@ -433,13 +423,23 @@ impl<'s> Builder<'s> {
 
     /// Unlike YAML's own rule, a merge key overrides the keys that stand before it: so does Helm's parser. Of several
     /// maps in a list, the first takes precedence.
-    fn merge(&mut self, value: &Arc<Node>, span: &Span, map: &mut MapBuilder) -> Result<(), YamlError> {
+    fn merge(
+        &mut self,
+        value: &Arc<Node>,
+        (span, start): (&Span, usize),
+        map: &mut MapBuilder,
+    ) -> Result<(), YamlError> {
         let wanted = || error_at(span, "a merge key (`<<`) takes a map or a list of maps");
         let sources: Vec<&Arc<Node>> = match &value.kind {
             NodeKind::Map(_) => vec![value],
             NodeKind::List(items) => items.iter().rev().collect(),
             NodeKind::Scalar(_) => return Err(wanted()),
         };
+        // What is written there stands nowhere else.
+        for source in sources.iter().filter(|source| source.span.bytes.start >= span.bytes.start) {
+            let NodeKind::Map(entries) = &source.kind else { continue };
+            entries.iter().for_each(|entry| self.note_overridden(Some(entry.clone()), source.span.bytes.start));
+        }
         for source in sources {
             let NodeKind::Map(entries) = &source.kind else { return Err(wanted()) };
             self.merged = self.merged.saturating_add(entries.len() as u64);
@@ -447,10 +447,19 @@ impl<'s> Builder<'s> {
                 return Err(error_at(span, format!("more than {MAX_MERGED} keys copied by merge keys")));
             }
             for entry in entries {
-                map.set(Entry { merged: true, ..entry.clone() });
+                let before = map.set(Entry { merged: true, ..entry.clone() });
+                self.note_overridden(before, start);
             }
         }
         Ok(())
+    }
+
+    /// What stood in the map that begins at `map`. What a merge brought stands elsewhere, and is kept there.
+    fn note_overridden(&mut self, before: Option<Entry>, map: usize) {
+        if let Some(entry) = before.filter(|entry| !entry.merged) {
+            let path = Path(self.steps.iter().cloned().chain([Segment::Key(entry.key.clone())]).collect());
+            self.overridden.push(OverriddenEntry { path, map, entry });
+        }
     }
 }
 

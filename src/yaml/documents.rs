@@ -22,11 +22,13 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
     // Helm cuts after a line's end, and takes the end of the cut line along: what follows at once is text.
     let mut may_cut = false;
     for line in source.split_inclusive('\n') {
-        if !begun && line.trim_start_matches('\u{feff}').trim_end_matches(is_blank) == "..." {
+        // The byte order mark is nothing, and no part of what stands behind it.
+        let unmarked = if at == 0 { line.trim_start_matches('\u{feff}') } else { line };
+        if !begun && unmarked.trim_end_matches(is_blank) == "..." {
             return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
         }
         let was_begun = begun;
-        let text = line.trim_start_matches(is_blank);
+        let text = unmarked.trim_start_matches(is_blank);
         begun = !line.starts_with("---") && (begun || !(text.is_empty() || text.starts_with('#')));
         if let Some(rest) = line.strip_prefix("---") {
             let is_text = !rest.starts_with(|c: char| c.is_whitespace()) && !may_cut;
@@ -97,6 +99,26 @@ impl<'s> Lines<'s> {
         let line = self.line_of(at);
         Span { line, column: self.text[self.starts[line - 1]..at].chars().count() + 1, bytes: at..at }
     }
+
+    /// The place of a line and a column of a part of the text, both counted from where Helm's parser ends lines.
+    pub(super) fn place_in(&self, part: Range<usize>, wanted: (usize, usize)) -> Span {
+        let text = &self.text[part.clone()];
+        let (mut line, mut column, mut before) = (1, 1, ' ');
+        let at = text.char_indices().find_map(|(at, c)| {
+            if (line, column) >= wanted {
+                return Some(at);
+            }
+            let is_end = matches!(c, '\n' | '\r') || LINE_SEPARATORS.contains(&c);
+            match is_end && !(c == '\n' && before == '\r') {
+                true => (line, column) = (line + 1, 1),
+                false if c == '\n' => {}
+                false => column += 1,
+            }
+            before = c;
+            None
+        });
+        self.place_of(part.start + at.unwrap_or(text.len()))
+    }
 }
 
 /// The span of a block scalar reaches to the next key: it ends where that line begins.
@@ -115,6 +137,9 @@ mod tests {
         let count = |source: &str| documents(source).unwrap().len();
         assert_eq!(count("# Site north\n---\na: 1\n"), 1);
         assert_eq!(count("\n\n---\na: 1\n"), 1);
+        assert_eq!(count("\u{feff}# Site north\n---\na: 1\n"), 1);
+        assert_eq!(count("\u{feff}\n---\na: 1\n"), 1);
+        assert_eq!(count("\u{feff}a: 1\n---\nb: 1\n"), 2);
         assert_eq!(count("# x\na: 1\n---\nb: 1\n"), 2);
         // helm 3 reads the first document, which is empty.
         assert_eq!(count("---\n# x\n---\na: 1\n"), 2);

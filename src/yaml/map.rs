@@ -52,13 +52,12 @@ impl MapBuilder {
         }
     }
 
-    /// The last one wins; the place in the order stays that of the first.
-    pub(super) fn set(&mut self, entry: Entry) {
+    /// The last one wins; the place in the order stays that of the first. Gives the one that had it.
+    pub(super) fn set(&mut self, entry: Entry) -> Option<Entry> {
         let line = (!entry.merged).then_some(entry.key_span.line);
         if let Some(place) = self.place(&entry.key) {
-            self.entries[place] = entry;
             self.said[place] = line.or(self.said[place]);
-            return;
+            return Some(std::mem::replace(&mut self.entries[place], entry));
         }
         match self.entries.len() {
             few if few < FEW => {}
@@ -70,6 +69,7 @@ impl MapBuilder {
         }
         self.entries.push(entry);
         self.said.push(line);
+        None
     }
 
     /// The map as a node.

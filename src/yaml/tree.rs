@@ -128,12 +128,23 @@ pub enum Trap {
     },
 }
 
+/// A key with its value that stands in the file and that Helm drops: another line of the key, a merge behind it, or
+/// another document stands over it.
+#[derive(Debug, Clone)]
+pub struct OverriddenEntry {
+    pub path: Path,
+    /// Where the text of its map begins, in bytes.
+    pub map: usize,
+    pub entry: Entry,
+}
+
 /// A values file, read.
 #[derive(Clone)]
 pub struct Tree {
     pub(super) source: String,
     pub(super) root: Arc<Node>,
     pub(super) traps: Vec<Trap>,
+    pub(super) overridden: Vec<OverriddenEntry>,
     /// Why it is a text without keys.
     pub(super) unread: Option<YamlError>,
 }
@@ -151,7 +162,7 @@ impl Tree {
         Self::parse_or_explain(bytes).unwrap_or_else(|error| {
             let root = Node::new(NodeKind::Map(Vec::new()), Span::default(), 1);
             let source = String::from_utf8_lossy(bytes).into_owned();
-            Self { source, root: Arc::new(root), traps: Vec::new(), unread: Some(error) }
+            Self { source, root: Arc::new(root), traps: Vec::new(), overridden: Vec::new(), unread: Some(error) }
         })
     }
 
@@ -178,6 +189,11 @@ impl Tree {
     /// What Helm reads in silence, in the order of the file.
     pub fn traps(&self) -> &[Trap] {
         &self.traps
+    }
+
+    /// What stands in the file and Helm drops.
+    pub fn overridden(&self) -> &[OverriddenEntry] {
+        &self.overridden
     }
 
     /// The keys of which Helm keeps one value or the other by chance: the last one stands here.

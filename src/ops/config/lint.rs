@@ -55,6 +55,7 @@ impl Linted {
 pub async fn lint(ctx: &Ctx, request: LintRequest) -> Result<Linted> {
     let tree =
         Tree::parse_or_explain(&request.values).map_err(|error| CommandError::from(error).context(&request.name))?;
+    ctx.secrets().register_tree(&tree);
     let asked = request.version.as_deref().map(str::parse::<Version>).transpose()?;
     let named = || tree.text(VERSION).and_then(|text| text.parse::<Version>().ok());
     let version = asked.clone().or_else(named);

@@ -108,6 +108,9 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
     let old = shipped::read(ctx, &request.from, None).await?;
     let new = shipped::read(ctx, &request.to, None).await?;
     let (values, given) = operators(ctx, &request.values)?;
+    for tree in [&old.tree, &new.tree, &given] {
+        ctx.secrets().register_tree(tree);
+    }
     let scrubber = scrubber(ctx);
     let version_left = version_left(&given, &new);
     let named = version_left.as_ref().and_then(|left| with_release(&given, left.release.as_deref()?));

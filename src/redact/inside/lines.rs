@@ -49,6 +49,13 @@ pub(super) fn of_lines(text: &str, found: &mut Vec<Embedded>) {
             "snmp-server" if words[1] == "community" => push_word(words.get(2).unwrap_or(&""), found),
             "createUser" => words.iter().skip(3).step_by(2).for_each(|word| push_word(word, found)),
             "com2sec" | "com2sec6" => push_word(last, found),
+            "rocommunity" | "rwcommunity" | "rocommunity6" | "rwcommunity6"
+                if words.get(2).is_some_and(|source| {
+                    source.starts_with(|c: char| c.is_ascii_digit() || c == '-') || *source == "default"
+                }) =>
+            {
+                push_word(words[1], found)
+            }
             _ => {}
         }
         // `: PSK "x"`, `user : EAP "x"`.
@@ -111,7 +118,16 @@ fn of_two(name: &str, value: &str, has_lines: bool, found: &mut Vec<Embedded>) {
     let is_file = value.starts_with('/')
         || [".key", ".pem", ".crt", ".p12", ".jks", ".conf;"].iter().any(|end| value.ends_with(end));
     let is_switch = SWITCHES.contains(&value.trim_end_matches(';').to_ascii_lowercase().as_str());
-    if is_name && !is_switch && (is_setting() || (has_lines && is_secret_name(name))) && !is_file {
+    // No sentence has such a word, and hardly such a value.
+    let is_variable = || {
+        (name.contains('_') || !name.contains(|c: char| c.is_lowercase()))
+            && value.len() > 3
+            && (value.contains(|c: char| !c.is_ascii_alphabetic())
+                || (value.contains(|c: char| c.is_ascii_lowercase())
+                    && value.chars().skip(1).any(|c| c.is_ascii_uppercase())))
+            && !value.ends_with(['.', ',', ':', '!', '?'])
+    };
+    if is_name && !is_switch && (is_setting() || ((has_lines || is_variable()) && is_secret_name(name))) && !is_file {
         push_word(value, found);
     }
     let is_server = name.starts_with('[')

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::forms;
 use super::name::is_secret_name;
+use super::place::is_gossip;
 use super::tokens::tokens;
 use super::urls;
 
@@ -22,6 +23,7 @@ use super::urls;
 pub(super) fn of_text(text: &str) -> Vec<Embedded> {
     let mut found = Vec::new();
     of_addresses(text, &mut found);
+    of_logins(text, &mut found);
     of_assignments(text, &mut found);
     of_calls(text, &mut found);
     of_headers(text, &mut found);
@@ -66,6 +68,34 @@ fn of_addresses(text: &str, found: &mut Vec<Embedded>) {
     }
 }
 
+/// MySQL's logins as programs in Go write them, without a scheme: `user:password@tcp(host:3306)/db`,
+/// `user:password@/db`, `user:password@host:3306/db`.
+fn of_logins(text: &str, found: &mut Vec<Embedded>) {
+    for (at, _) in text.match_indices('@') {
+        let rest = &text[at + 1..];
+        let is_port = |rest: &str| {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            (1..=5).contains(&digits) && rest[digits..].starts_with('/')
+        };
+        let host =
+            rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).len();
+        let is_host = || host > 0 && rest[host..].strip_prefix(':').is_some_and(is_port);
+        let is_net = ["tcp(", "tcp6(", "unix(", "cloudsql(", "/"].iter().any(|net| rest.starts_with(net));
+        if !is_net && !is_host() {
+            continue;
+        }
+        let before = &text[..at];
+        let begin = before.rfind([' ', '\t', '\n', '"', '\'', '`', '=', ',', '<']).map_or(0, |begin| begin + 1);
+        let Some((user, password)) = before[begin..].split_once(':') else { continue };
+        let is_user = user.starts_with(char::is_alphabetic)
+            && user.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        // `registry:5000/image@...` is a place, `https://user:...` an address.
+        if is_user && !password.is_empty() && !password.starts_with('/') && (is_net || !is_port(password)) {
+            push(found, Some("password"), password);
+        }
+    }
+}
+
 /// `PASSWORD=...` wherever it stands: in a file of variables, a connection string, an argument, a query; and
 /// `"password": "..."`, `password: ...`.
 fn of_assignments(text: &str, found: &mut Vec<Embedded>) {
@@ -81,6 +111,12 @@ fn of_assignments(text: &str, found: &mut Vec<Embedded>) {
         let bare = before.trim_end_matches([' ', '\t', '"']);
         let is_compared =
             bare.len() < before.len() && bare.strip_suffix(name).is_some_and(|sign| sign.ends_with("\"$"));
+        if name == "encrypt"
+            && sign == "="
+            && let Some((inside, _)) = quoted(rest).filter(|(inside, _)| is_gossip(inside))
+        {
+            push(found, Some(name), inside);
+        }
         if !is_given || is_compared {
             continue;
         }

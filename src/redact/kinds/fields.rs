@@ -83,6 +83,17 @@ network: {privateIP: 10.0.0.1, privateSubnets: [subnet-1], privateDns: x, caKey:
 volumeMounts: [{name: data, mountPath: /var/lib/opschain/data/9f86d081884c, subPath: releases/2026-08-20}]
 keepalives: 1
 podAntiAffinityPreset: soft
+keysOfEntries: {adminTokenKey: my-entry-name-17, apiTokenKey: api-token, tokenKey: token, tlsKey: tls.key, smtpPasswordSecretKey: smtp-password, hashKey: id, routingKey: orders, s3Key: backups/db, fileKey: values.yaml, messageKey: body.text, secretDataKey: data, uriKey: uri, licenseKeyKey: my-entry-name-17}
+signing: {signature_algorithm: sha256WithRSAEncryption, hmac: sha256, ciphers: [ECDHE-RSA-AES256-GCM-SHA384, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]}
+licenses: {license: Apache-2.0, other: {license: MIT}, licence: GPLv3}
+authProxy: http://proxy:3128
+secretEngine: kv-v2
+kmsKeyId: alias/x
+aws: {vpcId: vpc-0a1b2c3d4e5f67890, subnets: [subnet-0a1b2c3d4e5f67890, subnet-9f8e7d6c5b4a32109], ami: ami-0a1b2c3d4e5f67890, sg: sg-0a1b2c3d4e5f67890, fs: fs-0a1b2c3d4e5f67890}
+git: {revision: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b, gitCommit: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b, image: {tag: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b}}
+sums: {checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
+compose: {secrets: [opschain-db, db_password, tls]}
+consul: {encrypt: true, encryptVerify: aes256}
 livenessProbe: {exec: {command: [pg_isready, -U, postgres, -h, 127.0.0.1, -p, '5432']}}
 "#;
 
@@ -145,6 +156,12 @@ fn texts_that_only_speak_of_secrets_are_shown() {
         "\"~*bot\" \"1\";",
         "grant select on all tables in schema public to app;",
         "ALTER ROLE app VALID UNTIL '2027-01-01';",
+        "my_token expired",
+        "AUTH_TOKEN missing.",
+        "registry.example.com:5000/opschain/api@sha256:00",
+        "mail me@acme.com:25/inbox",
+        "at 10:30@host:22/x",
+        "rocommunity is a word",
         "$5 off, $6 on",
         "a: $1$",
         "{SHA} is a scheme",
@@ -152,4 +169,28 @@ fn texts_that_only_speak_of_secrets_are_shown() {
     let is_masked = |text: &&str| is_secret(&Path::of(&["plain"]), None, &Value::String((*text).into()));
     let masked: Vec<&str> = harmless.into_iter().filter(is_masked).collect();
     assert_eq!(masked, Vec::<&str>::new());
+}
+
+#[test]
+fn what_stands_beside_plain_fields_is_hidden_all_the_same() {
+    let yaml = "tokenKey: hunter22\nadminTokenKey: Zx9-Qw8-Lk7\nclientSecretKey: my-entry-name-17\nsecretKey: my-entry-name-17\ntlsKey: Sx1nyTrjQ9\nroutingKey: 9f86d081884c7d659a2feaa0c55ad015\nlicense: ABCD-1234-EFGH\nhmac: hunter22\nsecrets: Sx1nyTrj\nother: {secrets: [Sx1nyTrj, abc-d]}\nencrypt: pUqJrVyVRjBjsiYEkMBtFQYfWyJIvBsBXkvDwyCCuos=\nvalue: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b\nvpc: xyz-0a1b2c3d4e5f67890\nlozinka: hunter22\n";
+    let tree = Tree::parse(yaml.as_bytes()).unwrap();
+    let found: Vec<String> = secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect();
+    let expected = [
+        "tokenKey",
+        "adminTokenKey",
+        "clientSecretKey",
+        "secretKey",
+        "tlsKey",
+        "routingKey",
+        "license",
+        "hmac",
+        "secrets",
+        "other.secrets[0]",
+        "encrypt",
+        "value",
+        "vpc",
+        "lozinka",
+    ];
+    assert_eq!(found, expected);
 }

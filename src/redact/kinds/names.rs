@@ -64,6 +64,13 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "contrasena",
         "motdepasse",
         "mot_de_passe",
+        "lozinka",
+        "dbSalasana",
+        "clientSecretKey",
+        "OPSCHAIN_TOKEN_SECRET_KEY",
+        "APP_URL_KEY",
+        "dataKey",
+        "tlsKey",
     ] {
         assert!(is_secret_name(key), "{key}");
     }
@@ -109,6 +116,24 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "pwLen",
         "saltRounds",
         "sshKeyBits",
+        "uriKey",
+        "urlKey",
+        "dsnKey",
+        "clientIdKey",
+        "licenseKeyKey",
+        "encryptionKeyKey",
+        "tlsKeyKey",
+        "secretAccessKeyKey",
+        "valuesKey",
+        "kubeconfigKey",
+        "joinKey",
+        "groupByKey",
+        "taintKey",
+        "rangeKey",
+        "translationKey",
+        "kmsKeyId",
+        "secretEngine",
+        "authProxy",
     ] {
         assert!(!is_secret_name(key), "{key}");
     }

@@ -131,6 +131,19 @@ pub(super) fn texts() -> Vec<String> {
         "ACL SETUSER alice on >«hunter22» ~* +@all".to_owned(),
         "snmp-server community «hunter22» RO".to_owned(),
         "client.auth(\"me\", \"«hunter22»\")".to_owned(),
+        // Logins without a scheme.
+        "root:«hunter22»@tcp(db:3306)/app?parseTime=true".to_owned(),
+        "root:«hunter22»@unix(/run/mysqld/s.sock)/app".to_owned(),
+        "root:«hunter22»@/app".to_owned(),
+        "app:«hunter22»@db.acme.com:3306/app".to_owned(),
+        "url = app:«hunter22»@db:3306/app".to_owned(),
+        // Lines of words.
+        "auth_pass «Sx1nyTrj»".to_owned(),
+        "PGPASSWORD «hunter22»".to_owned(),
+        "rocommunity «hunter22» 10.0.0.0/8".to_owned(),
+        "rwcommunity6 «hunter22» default".to_owned(),
+        format!("server {{ encrypt = \"«{}=»\" }}", word(43)),
+        "https://kuma.acme.com/api/push/«Sx1nyTrjQ9»".to_owned(),
         // Headers.
         "proxy_set_header Authorization \"Basic «bWU6aHVudGVyMjI=»\";".to_owned(),
         "Authorization: ApiKey «hunter22hunter22»".to_owned(),

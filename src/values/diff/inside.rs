@@ -3,8 +3,8 @@
 use super::certificate::{self, Certificate, Pem};
 use super::change::{CertificateField, Inside};
 use super::text::hunks;
-use crate::redact::{Scrubber, Why, secret_spans, secrets};
-use crate::yaml::{NodeKind, Trap, Tree, Value};
+use crate::redact::{Scrubber, Why, opened};
+use crate::yaml::{Tree, Value};
 
 /// A text on both sides, looked into.
 pub(super) struct Texts<'a> {
@@ -63,7 +63,7 @@ impl<'a> Texts<'a> {
             "" => String::new(),
             line if self.hidden => self.scrubber.mask(line.as_bytes()),
             line if self.reveal => line.to_owned(),
-            line => clean(self.scrubber, line).unwrap_or_else(|| line.to_owned()),
+            line => self.scrubber.cleaned(line),
         };
         Some(Inside::Lines { hunks: hunks(before, after, &show) })
     }
@@ -112,58 +112,4 @@ impl<'a> Texts<'a> {
         }
         fields
     }
-}
-
-/// A text that is a document of more than one value, opened: JSON, or YAML of several lines.
-fn opened(text: &str) -> Option<(&'static str, Tree)> {
-    let trimmed = text.trim();
-    let json = || serde_json::from_str::<serde::de::IgnoredAny>(trimmed).is_ok();
-    let (format, tree) = match trimmed.as_bytes().first()? {
-        b'{' if json() => ("json", Tree::parse(trimmed.as_bytes()).ok()?),
-        b'[' if json() => ("list", Tree::parse(format!("{{\"\": {trimmed}}}").as_bytes()).ok()?),
-        _ if trimmed.contains('\n') => ("yaml", Tree::parse(text.as_bytes()).ok()?),
-        _ => return None,
-    };
-    let several =
-        tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. } | Trap::IgnoredRest { .. }));
-    let empty = matches!(&tree.root().kind, NodeKind::Map(entries) if entries.is_empty());
-    (!several && !empty).then_some((format, tree))
-}
-
-/// A text that is no secret as a whole, with what is secret in it masked; `None` where nothing is.
-pub(super) fn clean(scrubber: &Scrubber, text: &str) -> Option<String> {
-    if let Some((_, tree)) = opened(text)
-        && !secrets(&tree).is_empty()
-    {
-        return Some(scrubber.scrub_source(&tree));
-    }
-    let scrubbed = scrubber.scrub(text);
-    let mut any = matches!(scrubbed, std::borrow::Cow::Owned(_));
-    let lines: Vec<String> = scrubbed
-        .split('\n')
-        .map(|line| match clean_line(scrubber, line) {
-            Some(clean) => {
-                any = true;
-                clean
-            }
-            None => line.to_owned(),
-        })
-        .collect();
-    any.then(|| lines.join("\n"))
-}
-
-/// Masks what of a line is secret.
-fn clean_line(scrubber: &Scrubber, line: &str) -> Option<String> {
-    let spans = secret_spans(line);
-    if spans.is_empty() {
-        return None;
-    }
-    let (mut clean, mut at) = (String::with_capacity(line.len()), 0);
-    for span in spans {
-        clean.push_str(&line[at..span.start]);
-        clean.push_str(&scrubber.mask(&line.as_bytes()[span.clone()]));
-        at = span.end;
-    }
-    clean.push_str(&line[at..]);
-    Some(clean)
 }

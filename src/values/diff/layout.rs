@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::yaml::{Node, NodeKind, Style, Tree};
+use crate::yaml::{Node, NodeKind, Style, Trap, Tree};
 
 /// How two files differ besides what Helm reads from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -95,7 +95,22 @@ pub(in crate::values) fn placed_comments(tree: &Tree) -> Vec<(usize, &str)> {
         return Vec::new();
     }
     let mut covered = Vec::new();
-    cover(tree, tree.root(), &mut HashSet::new(), &mut covered);
+    let mut seen = HashSet::new();
+    cover(tree, tree.root(), &mut seen, &mut covered);
+    // What Helm drops was written as well: no sign within it begins a comment.
+    for dropped in tree.overridden() {
+        covered.push(dropped.entry.key_span.bytes.clone());
+        cover(tree, &dropped.entry.value, &mut seen, &mut covered);
+    }
+    for (place, trap) in tree.traps().iter().enumerate() {
+        if let Trap::IgnoredRest { at } = trap {
+            let end = tree.traps()[place..].iter().find_map(|trap| match trap {
+                Trap::SecondDocument { at } => Some(at.bytes.start),
+                _ => None,
+            });
+            covered.push(at.bytes.start..end.unwrap_or(source.len()));
+        }
+    }
     covered.sort_by_key(|range| range.start);
     let mut found = Vec::new();
     let (mut at, mut next) = (0, 0);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::change::{Change, Inside, Renamed, ShownValue, What};
-use super::inside::{self, Texts};
+use super::inside::Texts;
 use super::options::{IgnoredChange, Only, Options, Passed};
 use super::rename::{self, Piece, Pieces};
 use super::shape::Shapes;
@@ -332,7 +332,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
             }
             NodeKind::Scalar(scalar) => {
                 let clean = match &scalar.value {
-                    Value::String(text) if !self.options.reveal => inside::clean(self.scrubber, text),
+                    Value::String(text) if !self.options.reveal => self.scrubber.clean(text),
                     _ => None,
                 };
                 shown.scrubbed = clean.is_some();

@@ -103,6 +103,32 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_yaml_takes_apart_is_found_wherever_its_line_begins() {
+        for (yaml, expected) in [
+            ("env:\n  PGPASSWORD:\n    !w0rd0123\n", "3:5 secret-not-text env.PGPASSWORD"),
+            ("env:\n  PGPASSWORD:\n    &w0rd0123\n", "3:5 secret-not-text env.PGPASSWORD"),
+            ("env:\n  PGPASSWORD:\n    #w0rd0123\n", "2:14 secret-not-text env.PGPASSWORD"),
+            ("env:\n  PGPASSWORD:\n    q8#Lw2!z #w0rd\n", "3:5 secret-cut env.PGPASSWORD"),
+            ("env:\n  ? PGPASSWORD\n  : !w0rd0123\n", "3:5 secret-not-text env.PGPASSWORD"),
+            ("passwords:\n- !w0rd0123\n", "2:3 secret-not-text passwords[0]"),
+            ("passwords:\n- q8#Lw2!z #w0rd\n", "2:3 secret-cut passwords[0]"),
+            ("p: &p q8#Lw2!z #w0rd\nenv:\n  PGPASSWORD: *p\n", "3:15 secret-cut env.PGPASSWORD"),
+            ("env: {PGPASSWORD: q8#Lw2!z,w0rd}\n", "1:19 secret-cut env.PGPASSWORD"),
+            ("env: {PGPASSWORD:w0rd0123}\n", "1:26 secret-not-text env"),
+            ("env:\n  PGPASSWORD=w0rd0123:\n", "2:23 secret-not-text env"),
+        ] {
+            let found = found(yaml.as_bytes());
+            assert!(found.len() == 1 && found[0] == expected, "{yaml}{found:?}");
+        }
+        for yaml in
+            ["password:\n  # existing\nb: 1\n", "password:\n  #existingSecret: x\n", "a: {password: 'a,b', c}\n"]
+        {
+            let found = found(yaml.as_bytes());
+            assert!(!found.iter().any(|said| said.contains("cut") || said.contains("not-text")), "{yaml}{found:?}");
+        }
+    }
+
+    #[test]
     fn each_trap_is_found_at_its_place() {
         assert_eq!(found(b"a: 1\na: 2\n"), ["2:1 duplicate-key a"]);
         assert_eq!(found(b"a: 1\n---\nb: 2\n"), ["2:1 second-document "]);

@@ -7,8 +7,8 @@ use super::finding::{LintFinding, finding};
 use super::placeholder::placeholder;
 use super::secret_name::{Measure, is_own, is_plural, is_singular, is_switch, is_variable, measure};
 use super::written::is_in_typographic_quotes;
-use crate::redact::NamedSecret;
-use crate::yaml::{Node, NodeKind, Style, Tree, Value};
+use crate::redact::{NamedSecret, secret_in_key};
+use crate::yaml::{Node, NodeKind, Path, Segment, Style, Tree, Value};
 
 /// What is wrong with how each secret was written: the first thing that explains it.
 pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFinding> {
@@ -17,6 +17,16 @@ pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFin
     let aliases = aliases(tree.source());
     let mut findings = Vec::new();
     for named in secrets {
+        if let Some(Segment::Key(key)) = named.path.0.last()
+            && secret_in_key(tree, key, named.node).is_some()
+        {
+            let at = named.written.as_ref().map_or(&named.node.span, |written| &written.at);
+            let path = Path(named.path.0[..named.path.0.len() - 1].to_vec());
+            let reason = "a secret stands in a key here: without a blank, its name does not end before it".to_owned();
+            let fix = "put `: ` between the name and the secret".to_owned();
+            findings.push(LintFinding { reason, fix, ..finding("secret-not-text", at, Some(&path)) });
+            continue;
+        }
         // A file may leave out all of them; one variable among others was forgotten.
         let fault = match is_null(named.node) {
             true => written(tree, named, &aliases)
@@ -58,6 +68,10 @@ fn written(tree: &Tree, named: &NamedSecret<'_>, aliases: &HashSet<&str>) -> Opt
     let is_plain = named.node.scalar().is_some_and(|scalar| scalar.style == Style::Plain);
     match &written.cut {
         Some(_) if is_nothing => not_text("this secret begins with `#`: Helm takes it for a comment"),
+        Some(cut) if tree.source()[cut.start..].starts_with(',') => {
+            let reason = "Helm ends this secret before its comma, and takes the rest for another key";
+            Some(("secret-cut", reason.into(), format!("{QUOTES}, or give what stands behind the comma a value")))
+        }
         Some(_) if is_plain => {
             let reason = "Helm ends this secret before ` #`, and takes the rest for a comment";
             Some(("secret-cut", reason.into(), format!("{QUOTES}, or put a blank behind the `#` of a comment")))

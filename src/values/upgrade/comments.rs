@@ -32,21 +32,20 @@ impl<'t> ShippedComments<'t> {
     }
 }
 
-/// The operator's own comments that a text has not, or not as often.
-pub(super) fn lost<'t>(yours: &'t Tree, text: &str, shipped: &ShippedComments<'_>) -> Vec<&'t str> {
+/// The operator's own comments that a text has not, or not as often, each with its place.
+pub(super) fn lost<'t>(yours: &'t Tree, text: &str, shipped: &ShippedComments<'_>) -> Vec<(usize, &'t str)> {
     let Ok(proposed) = Tree::parse(text.as_bytes()) else { return Vec::new() };
     let mut there: HashMap<&str, usize> = HashMap::new();
     for comment in comments(&proposed) {
         *there.entry(comment).or_default() += 1;
     }
     let own = placed_comments(yours).into_iter().filter(|(at, comment)| shipped.is_own(yours.source(), *at, comment));
-    own.map(|(_, comment)| comment)
-        .filter(|comment| match there.get_mut(comment).filter(|count| **count > 0) {
-            Some(count) => {
-                *count -= 1;
-                false
-            }
-            None => true,
-        })
-        .collect()
+    own.filter(|(_, comment)| match there.get_mut(comment).filter(|count| **count > 0) {
+        Some(count) => {
+            *count -= 1;
+            false
+        }
+        None => true,
+    })
+    .collect()
 }

@@ -29,7 +29,7 @@ use shared::first_difference;
 use zeroize::Zeroizing;
 
 use super::lint::KeyFacts;
-use crate::redact::{Scrubber, without_named};
+use crate::redact::Scrubber;
 use crate::yaml::{Path, Trap, Tree};
 
 /// What came of it.
@@ -130,7 +130,7 @@ pub fn propose(
     let deprecated = deprecated::deprecated(three, &proposed, facts, &scrubber);
     let text = remarks::carried(ordered.unwrap_or(edited), three.yours, &shipped, &items, says_the_same);
     let comments = lost(three.yours, &text, &shipped);
-    let comments = comments.into_iter().map(|comment| scrubber.scrub(&without_named(comment)).into_owned()).collect();
+    let comments = scrubber.comments(three.yours, &comments);
     Ok(Proposal { style, text: with_line_ends(text, line_end_of(three)), items, deprecated, comments })
 }
 

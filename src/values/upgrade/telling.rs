@@ -73,7 +73,10 @@ fn hidden(path: &Path, hint: Option<&str>, node: &Node, scrubber: &Scrubber) -> 
         NodeKind::Scalar(scalar) if is_secret(path, hint, &scalar.value) => {
             Value::String(scrubber.mask(scalar.value.text().as_bytes()))
         }
-        NodeKind::Scalar(scalar) => scalar.value.to_json(),
+        NodeKind::Scalar(scalar) => match &scalar.value {
+            Scalar::String(text) => Value::String(scrubber.cleaned(text)),
+            value => value.to_json(),
+        },
         NodeKind::List(items) => {
             items.iter().enumerate().map(|(place, item)| below(Segment::Index(place), None, item)).collect()
         }
