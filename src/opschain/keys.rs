@@ -188,7 +188,7 @@ const TEXTS: &[&str] = &[
     "hostName", "clusterName", "owner", "method", "schedule", "storageClass", "accessMode", "size", "maxRate",
     "imagePullPolicy", "pullPolicy", "primaryUpdateStrategy", "primaryUpdateMethod", "primary", "source",
     "secretVaultExternalHostName", "reloadStrategy", "nameOverride", "fullnameOverride", "vaultAuthMethod",
-    "certificateSecretName", "externalCertificateSecretName", "internalCertificateSecretName", "priorityClassName",
+    "certificateSecretName", "externalCertificateSecretName", "internalCertificateSecretName", "priorityClassName", "type",
     "user", "domain", "repository", "registry", "forcePgHost", "vaultMountPath", "vaultUsername",
 ];
 
@@ -276,6 +276,8 @@ env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY:
             ("ldap: {volume: {sise: 1Gi}}\n", "unknown-key ldap.volume.sise"),
             ("reloader: {watchGlobally: true}\n", "misplaced-key reloader.watchGlobally"),
             ("ldap: {password: q8Lw2zKdVx91}\n", "unknown-key ldap.password"),
+            ("PGPASSWORD: q8Lw2zKdVx91\n", "misplaced-key PGPASSWORD"),
+            ("api: {PGPASSWORD: q8Lw2zKdVx91}\n", "misplaced-key api.PGPASSWORD"),
             ("db: {user: x}\n", "unknown-key db.user"),
             ("api: {certificates: {a: b}}\n", "unknown-key api.certificates"),
             (
@@ -309,6 +311,7 @@ reloader: {enabled: true, reloader: {logLevel: info, deployment: {replicas: 2}}}
             ("mintPressLicence: 'hello world!!'\n", "secret-shape mintPressLicence"),
             ("api: {hostName: no}\n", "boolean-as-text api.hostName"),
             ("db: {cnpg: {clusterName: on}}\n", "boolean-as-text db.cnpg.clusterName"),
+            ("trow: {service: {type: no}}\n", "boolean-as-text trow.service.type"),
         ] {
             assert_eq!(findings(yaml, None), [place], "{yaml}");
         }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::finding::{LintFinding, finding};
 use super::key_tree::{Context, Holds, KeyFact, KeyFacts, KeyTree, KnownPlace};
 use super::near::KnownNames;
-use super::secret_name::words;
+use super::secret_name::{is_variable, words};
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.
@@ -191,7 +191,8 @@ impl Walk<'_> {
             [place] => {
                 let is_of_same = above.split('.').next().is_some_and(|first| is_below(&place.name, first));
                 let is_known_map = || has_known_keys(&entry.value, place.tree);
-                let is_sure = is_of_same || (is_telling && words(key).len() > 1) || is_known_map();
+                let is_sure =
+                    is_of_same || (is_telling && (words(key).len() > 1 || is_variable(key))) || is_known_map();
                 is_sure.then(|| place.name.clone())
             }
             [] => (steps.len() == 1 && key.starts_with("OPSCHAIN_")).then(|| format!("env.{key}")),
