@@ -6,7 +6,7 @@ use super::{CommandError, Exit};
 use crate::helm::HelmError;
 
 /// Where a chart comes from is a setting, and a flag for once.
-const ELSEWHERE: &str = "The chart is the one of `install.chart` in dr.toml; from elsewhere: --chart oci://HOST/PATH/opschain, or --chart FILE.tgz, which pulls nothing.";
+const ELSEWHERE: &str = "The chart is the one of `install.chart` in dr.toml; from elsewhere: --chart oci://HOST/PATH/opschain, or --chart FILE.tgz, which pulls nothing (`dr config upgrade` takes either as FROM and TO).";
 
 impl From<HelmError> for CommandError {
     fn from(error: HelmError) -> Self {

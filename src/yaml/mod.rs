@@ -20,7 +20,7 @@ mod scanner;
 mod token;
 mod tree;
 
-pub use anchors::alias_places;
+pub use anchors::{AliasPlace, alias_places};
 pub use path::{Path, Segment};
 pub use resolve::{Value, go_text};
-pub use tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};
+pub use tree::{Entry, Node, NodeKind, OverriddenEntry, Scalar, Span, Style, Trap, Tree, YamlError};

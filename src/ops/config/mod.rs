@@ -12,6 +12,7 @@ mod plain_git;
 pub mod recipients;
 mod record;
 pub mod rekey;
+mod release_path;
 pub mod shipped;
 pub mod sync;
 mod upgrade;

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::DeploymentSelector;
 use super::chance::warn_of_chance;
+use super::release_path;
 use super::shipped::{self, Shipped};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -111,13 +112,18 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
     for tree in [&old.tree, &new.tree, &given] {
         ctx.secrets().register_tree(tree);
     }
+    let named = given.text(VERSION).and_then(|text| text.parse().ok());
+    for (concern, hint) in release_path::concerns(old.version.as_ref(), new.version.as_ref(), named.as_ref()) {
+        ctx.events.warn(concern, Some(hint));
+    }
     let scrubber = scrubber(ctx);
     let version_left = version_left(&given, &new);
     let named = version_left.as_ref().and_then(|left| with_release(&given, left.release.as_deref()?));
     let version_set = version_left.clone().filter(|_| named.is_some());
     let yours = named.unwrap_or(given);
     let three = Three { old: &old.tree, new: &new.tree, yours: &yours };
-    let proposal = propose(three, request.style, &keys::FACTS, &scrubber).map_err(refused)?;
+    let proposal =
+        propose(three, request.style, &keys::FACTS, &scrubber).map_err(|error| refused(error, request.style))?;
     if let Some(path) = &target {
         write(path, proposal.text.as_bytes(), request.force)?;
     }
@@ -200,11 +206,14 @@ fn scrubber(ctx: &Ctx) -> Scrubber {
     Scrubber::new(key())
 }
 
-fn refused(error: UpgradeError) -> CommandError {
+fn refused(error: UpgradeError, style: Option<ProposalStyle>) -> CommandError {
     let hint = match &error {
         UpgradeError::Documents(_) => "Merge the documents of that file into one first.",
+        UpgradeError::Shared(_) if style == Some(ProposalStyle::Full) => {
+            "Nothing was written. `--style overrides` keeps your own text; or write that key out in the release's file (FROM and TO take a file), and try again."
+        }
         UpgradeError::Shared(_) => {
-            "Nothing was written. `--style full` proposes the new file's text, which needs no anchor; or write the keys out in your file where the anchor is used, and try again."
+            "Nothing was written. `--style full` proposes the new file's text; or write the keys out in your file where the anchor is used, and try again."
         }
         UpgradeError::Unfaithful(_) | UpgradeError::Broken(_) => {
             "Nothing was written. Take that key out of your file for this run, and put it into the proposal by hand; or try the other --style."

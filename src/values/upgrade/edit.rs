@@ -28,12 +28,23 @@ pub(super) enum Edit<'t> {
     /// are the changes to its own value.
     Relocate { map: &'t Node, keys: Vec<String>, entry: &'t Entry, path: Path, inner: Vec<Edit<'t>> },
     /// A key has another name, in its place.
-    Rename { entry: &'t Entry, key: String },
+    Rename { map: &'t Node, entry: &'t Entry, key: String },
 }
 
 /// Whether a key's value stands beside it: not that of an alias or a merge, whose text stands elsewhere.
 pub(super) fn is_written_here(entry: &Entry) -> bool {
     !entry.merged && entry.value.span.bytes.start >= entry.key_span.bytes.end
+}
+
+/// Of the edits at and below a key whose text stands elsewhere, only that of its whole value is left: what is below is
+/// another place's text, too. Where the two differ they are parted later.
+pub(super) fn keep_own<'t>(edits: &mut Vec<Edit<'t>>, from: usize, entry: &'t Entry) {
+    if is_written_here(entry) {
+        return;
+    }
+    let is_whole = |edit: &Edit<'_>| matches!(edit, Edit::Replace { entry: whole, .. } if std::ptr::eq(*whole, entry));
+    let made = edits.split_off(from);
+    edits.extend(made.into_iter().filter(|edit| !entry.merged && is_whole(edit)));
 }
 
 pub(super) fn has_entries(node: &Node) -> bool {
@@ -49,4 +60,12 @@ pub(super) fn has_merge(tree: &Tree, map: &Node) -> bool {
     let (source, start) = (tree.source(), map.span.bytes.start);
     let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
     end.and_then(|end| source.get(start..end)).is_some_and(|text| text.contains("<<"))
+}
+
+/// A key as it is written: in quotes where it is no plain word, or one that YAML takes for something else.
+pub(super) fn as_key(key: &str) -> String {
+    let is_plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
+    let stays = || Tree::parse(format!("{key}: 1\n").as_bytes()).is_ok_and(|tree| tree.get(&[key]).is_some());
+    if is_plain && stays() { key.to_owned() } else { serde_json::Value::from(key).to_string() }
 }

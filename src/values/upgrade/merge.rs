@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
+use super::edit::{Edit, has_entries, is_in_brackets, keep_own};
 use super::moves::{RenamedKey, moves};
 use super::report::{KeyOutcome, KeyReport, Three};
 use super::telling::{KeyFindings, Sides};
@@ -56,13 +56,7 @@ impl<'t> Merge<'t, '_> {
             let mine = yours.and_then(|yours| yours.entry(&entry.key));
             let before = self.edits.len();
             out.insert(entry.key.clone(), self.entry(&here, old, entry, mine, in_brackets));
-            if !is_written_here(entry) {
-                // The text below it is the anchor's, and stays: where the two differ they are parted later.
-                let is_whole =
-                    |edit: &Edit<'_>| matches!(edit, Edit::Replace { entry: whole, .. } if std::ptr::eq(*whole, entry));
-                let edits = self.edits.split_off(before);
-                self.edits.extend(edits.into_iter().filter(|edit| !entry.merged && is_whole(edit)));
-            }
+            keep_own(&mut self.edits, before, entry);
         }
         let Some(NodeKind::Map(mine)) = yours.map(|yours| &yours.kind) else { return Value::Object(out) };
         for entry in mine.iter().filter(|entry| new.child(&entry.key).is_none()) {

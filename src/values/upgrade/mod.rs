@@ -9,6 +9,7 @@
 mod comments;
 mod deprecated;
 mod edit;
+mod ends;
 mod items;
 mod merge;
 mod moves;
@@ -19,6 +20,7 @@ mod report;
 mod shared;
 mod telling;
 mod text;
+mod written;
 
 use std::collections::HashSet;
 
@@ -79,11 +81,38 @@ pub fn propose(
             return Err(UpgradeError::Documents(name));
         }
     }
+    let style = style.unwrap_or_else(|| overrides::style_of(three));
+    let base = if style == ProposalStyle::Full { three.new } else { three.yours };
+    let proposal = with_lines_of(three, style, facts, scrubber);
+    // What is dropped from the text in silence may come back with a change: once more, from a file without it.
+    match proposal.is_err().then(|| shared::without_dropped(base)).flatten() {
+        Some(cleaned) => {
+            let mut proposal = with_lines_of(three.based_on(style, &cleaned), style, facts, scrubber)?;
+            let mut masks = scrubber.clone();
+            masks.register_tree(three.yours);
+            proposal.comments = lost_comments(three, &proposal.text, &masks);
+            Ok(proposal)
+        }
+        None => proposal,
+    }
+}
+
+/// The operator's own comments that a proposal has not, as they may be shown.
+fn lost_comments(three: Three<'_>, text: &str, scrubber: &Scrubber) -> Vec<String> {
+    scrubber.comments(three.yours, &lost(three.yours, text, &ShippedComments::of(three)))
+}
+
+/// The proposal, from all lines of the file whose text it takes.
+fn with_lines_of(
+    three: Three<'_>,
+    style: ProposalStyle,
+    facts: &KeyFacts,
+    scrubber: &Scrubber,
+) -> Result<Proposal, UpgradeError> {
     let mut scrubber = scrubber.clone();
     for tree in [three.old, three.new, three.yours] {
         scrubber.register_tree(tree);
     }
-    let style = style.unwrap_or_else(|| overrides::style_of(three));
     let shipped = ShippedComments::of(three);
     let lists = items::merge(three, &scrubber, &shipped);
     let own = Three { yours: lists.as_ref().map_or(three.yours, |lists| &lists.tree), ..three };
@@ -95,12 +124,8 @@ pub fn propose(
     let base = if style == ProposalStyle::Full { three.new } else { three.yours };
     // Once more, from a file that has these aliases written out.
     let without = |names: &HashSet<String>, refused: UpgradeError| {
-        let written = shared::written_out(base, names).ok_or(refused)?;
-        let three = match style {
-            ProposalStyle::Full => Three { new: &written, ..three },
-            ProposalStyle::Overrides => Three { yours: &written, ..three },
-        };
-        propose(three, Some(style), facts, &scrubber)
+        let written = written::written_out(base, names).ok_or(refused)?;
+        propose(three.based_on(style, &written), Some(style), facts, &scrubber)
     };
     // What a release has dropped may stay in a file of overrides.
     let said = (style == ProposalStyle::Overrides).then(|| three.yours.to_json());
@@ -129,8 +154,7 @@ pub fn propose(
     };
     let deprecated = deprecated::deprecated(three, &proposed, facts, &scrubber);
     let text = remarks::carried(ordered.unwrap_or(edited), three.yours, &shipped, &items, says_the_same);
-    let comments = lost(three.yours, &text, &shipped);
-    let comments = scrubber.comments(three.yours, &comments);
+    let comments = lost_comments(three, &text, &scrubber);
     Ok(Proposal { style, text: with_line_ends(text, line_end_of(three)), items, deprecated, comments })
 }
 

@@ -6,8 +6,8 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::edit::{has_entries, is_in_brackets};
+use super::ends::value_end;
 use super::report::Three;
-use super::text::value_end;
 use crate::yaml::{Entry, Node, NodeKind, Tree};
 
 /// The proposal's text with its blocks in the operator's order, wherever the operator has changed the old release's. A key

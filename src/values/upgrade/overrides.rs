@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
+use super::edit::{Edit, has_entries, is_in_brackets, keep_own};
 use super::merge::Merged;
 use super::moves::{RenamedKey, moves};
 use super::report::{KeyOutcome, ProposalStyle, Three};
@@ -109,10 +109,7 @@ impl<'t> Overrides<'t, '_> {
             let (old, new) = (old.and_then(|old| old.child(&mine.key)), new.and_then(|new| new.entry(&mine.key)));
             let before = self.edits.len();
             let value = self.entry(&here, old, new, mine, in_brackets);
-            if mine.merged {
-                // Its text is the anchor's, and stays: where the two differ they are parted later.
-                self.edits.truncate(before);
-            }
+            keep_own(&mut self.edits, before, mine);
             match value {
                 Some(value) => drop(out.insert(mine.key.clone(), value)),
                 None if mine.merged => {}
@@ -129,15 +126,21 @@ impl<'t> Overrides<'t, '_> {
 
     /// A key that has another name: in its place where it stays in its map, and gone from here else.
     fn moved(&mut self, to: &Path, map: &'t Node, mine: &'t Entry, out: &mut Map<String, Value>) {
-        let stays = self.moves.get(to).is_some_and(|moved| in_place(to, moved)) && !mine.merged;
+        let stays = self.moves.get(to).is_some_and(|moved| in_place(to, moved));
         let in_brackets = is_in_brackets(self.yours, map);
         let before = self.edits.len();
         match (stays.then(|| self.renamed(to, in_brackets)).flatten(), to.keys().next_back()) {
-            (Some((entry, value)), Some(key)) => {
+            // Its text is the anchor's, and stays: the new name is written behind the merge later.
+            (Some((_, value)), Some(key)) if mine.merged => {
+                self.edits.truncate(before);
                 out.insert(key.to_owned(), value);
-                self.edits.push(Edit::Rename { entry, key: key.to_owned() });
             }
-            _ if mine.merged => {}
+            (Some((entry, value)), Some(key)) => {
+                keep_own(&mut self.edits, before, entry);
+                out.insert(key.to_owned(), value);
+                self.edits.push(Edit::Rename { map, entry, key: key.to_owned() });
+            }
+            _ if mine.merged => self.edits.truncate(before),
             _ => {
                 self.edits.truncate(before);
                 self.edits.push(Edit::Remove { map, entry: mine });
@@ -153,7 +156,7 @@ impl<'t> Overrides<'t, '_> {
         let new = self.new.get(above)?.entry(last)?;
         let (yours, now): (&'t Node, &'t Node) = (&entry.value, &new.value);
         let sides = Sides { old, new: Some(now), yours: Some(yours) };
-        if has_entries(yours) && has_entries(now) && is_written_here(entry) {
+        if has_entries(yours) && has_entries(now) {
             let before = self.findings.items.len();
             let left = self.below(to, old.filter(|old| has_entries(old)), Some(now), yours)?;
             let below = self.findings.items.split_off(before);
@@ -188,7 +191,7 @@ impl<'t> Overrides<'t, '_> {
     ) -> Option<Value> {
         let yours: &'t Node = &mine.value;
         let now = new.map(|new| &*new.value);
-        if has_entries(yours) && now.or(old).is_some_and(has_entries) && is_written_here(mine) {
+        if has_entries(yours) && now.or(old).is_some_and(has_entries) {
             return self.below(path, old.filter(|old| has_entries(old)), now.filter(|now| has_entries(now)), yours);
         }
         let is_old = old.is_some_and(|old| old.same_as(yours));
@@ -219,15 +222,18 @@ impl<'t> Overrides<'t, '_> {
     fn left(&mut self, path: &Path, mine: &'t Entry) -> Option<Value> {
         let map: &'t Node = &mine.value;
         let has_moved = self.moves.values().any(|moved| moved.met_at.starts_with(path) && moved.met_at != *path);
-        let (NodeKind::Map(entries), true) = (&map.kind, has_moved && is_written_here(mine)) else {
+        let (NodeKind::Map(entries), true) = (&map.kind, has_moved) else {
             return Some(map.to_json());
         };
         let (mut out, before) = (Map::new(), self.edits.len());
         for entry in entries {
             let here = path.join(Segment::Key(entry.key.clone()));
+            let inner = self.edits.len();
             let left = if self.moved_to(&here).is_some() { None } else { self.left(&here, entry) };
+            keep_own(&mut self.edits, inner, entry);
             match left {
                 Some(value) => drop(out.insert(entry.key.clone(), value)),
+                None if entry.merged => {}
                 None => self.edits.push(Edit::Remove { map, entry }),
             }
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::comments::ShippedComments;
+use super::ends::value_end;
 use super::report::KeyReport;
-use super::text::value_end;
 use crate::values::diff::{IDENTIFIERS, identities, placed_comments};
 use crate::yaml::{Node, NodeKind, Path, Segment, Tree};
 
@@ -170,6 +170,8 @@ fn below(tree: &Tree, node: &Node, path: &Path, from: usize, found: &mut Vec<Spo
             for entry in entries.iter().filter(|entry| !entry.merged && entry.key_span.bytes.start >= from) {
                 let path = path.join(Segment::Key(entry.key.clone()));
                 let (start, end) = (entry.key_span.bytes.start, value_end(tree, entry));
+                // A text that keeps the line ends behind it ends with the last of them.
+                let end = end + usize::from(tree.source()[..end].ends_with('\n'));
                 found.push(Spot { start, end, column: entry.key_span.column.saturating_sub(1), path: path.clone() });
                 below(tree, &entry.value, &path, start, found);
             }

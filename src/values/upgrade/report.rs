@@ -14,6 +14,16 @@ pub struct Three<'t> {
     pub yours: &'t Tree,
 }
 
+impl<'t> Three<'t> {
+    /// The same with another text of the file that a proposal of this style is made from.
+    pub(super) fn based_on(self, style: ProposalStyle, base: &'t Tree) -> Self {
+        match style {
+            ProposalStyle::Full => Three { new: base, ..self },
+            ProposalStyle::Overrides => Three { yours: base, ..self },
+        }
+    }
+}
+
 /// Whose text the proposal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

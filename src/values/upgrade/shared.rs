@@ -4,22 +4,25 @@
 //! comes through an anchor is parted from it there; what else differs is for the caller to find.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::edit::has_merge;
-use super::text::{as_key, value_end};
+use super::edit::{as_key, has_merge};
+use super::ends::{keeps_line_ends, value_end};
+use super::text::removed;
+use super::written::{node_at, spliced, text_of, written_where};
 use crate::values::excerpt::{block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, alias_places};
+use crate::yaml::{Entry, Node, NodeKind, OverriddenEntry, Path, Scalar, Segment, Tree, Value as Read, alias_places};
 
 type Text = Zeroizing<String>;
 
 /// The most places that are parted: each costs a reading of the file.
 const MOST: usize = 500;
 
-/// A map gets a key from an anchor that it must not have.
+/// A place gets something from an anchor that it must not have.
 pub(super) struct Entangled {
     pub(super) path: Path,
     /// The names of the anchors that it takes from.
@@ -41,10 +44,27 @@ pub(super) fn parted(text: Text, mut wanted: Value, said: Option<&Value>) -> Res
             Some(Parting::Text(text)) => parted = text,
             Some(Parting::Kept(_)) if said.is_some_and(|said| is_same_at(&path, said, &read)) => {}
             Some(Parting::Kept(names)) => return Err(Entangled { path, names }),
-            None => break,
+            None => {
+                // In a list, an alias can only be written out.
+                let names = names_at(&tree, &path);
+                if names.is_empty() {
+                    break;
+                }
+                return Err(Entangled { path, names });
+            }
         }
     }
     Ok((text, wanted))
+}
+
+/// What the aliases name in the text of the last node on the way to a place.
+fn names_at(tree: &Tree, path: &Path) -> HashSet<String> {
+    let mut node = tree.root();
+    for key in path.keys() {
+        let Some(below) = node.child(key) else { return HashSet::new() };
+        node = below;
+    }
+    names_in(tree, node)
 }
 
 /// The names that an edited text cannot follow any more: their anchors are gone, or name something else at the `line` where
@@ -55,69 +75,34 @@ pub(super) fn lost(edited: &str, line: usize) -> HashSet<String> {
     places.filter(|place| place.anchor.is_none() || line_of(place.at.start) == line).map(|place| place.name).collect()
 }
 
-/// The file with the aliases of these names written out. `None` where it has none of them.
-pub(super) fn written_out(base: &Tree, names: &HashSet<String>) -> Option<Tree> {
-    let mut text = Zeroizing::new(base.source().to_owned());
-    let mut is_changed = false;
-    for place in alias_places(base.source()).into_iter().rev().filter(|place| names.contains(&place.name)) {
-        let value = node_at(base.root(), place.anchor?)?.to_json();
-        let (start, keys) = merged_keys(base, place.at.start, &value).unwrap_or((place.at.start, as_json(&value)));
-        text = spliced(&text, start, place.at.end, &keys);
-        is_changed = true;
-    }
-    let written = Tree::parse(text.as_bytes()).ok()?;
-    (is_changed && written.root().same_as(base.root())).then_some(written)
-}
-
-/// What stands in the place of a merge of `value`, whose alias is at `at`: the keys that its map has not itself, and where
-/// the merge begins. `None` where it is no merge, or brings nothing.
-fn merged_keys(tree: &Tree, at: usize, value: &Value) -> Option<(usize, Text)> {
-    let source = tree.source();
-    let start = source[..at].trim_end_matches(' ').strip_suffix("<<:")?.len();
-    let (map, Value::Object(keys)) = (map_around(tree, tree.root(), start)?, value) else { return None };
-    let NodeKind::Map(own) = &map.kind else { return None };
-    let is_own = |key: &String| own.iter().any(|entry| !entry.merged && entry.key == *key);
-    let between = match source[map.span.bytes.start..].starts_with('{') {
-        true => ", ".to_owned(),
-        false => format!("\n{}", " ".repeat(start - source[..start].rfind('\n').map_or(0, |end| end + 1))),
+/// The file without the lines that Helm drops: one that stands again, or that a merge behind it overrides. `None` where it
+/// has none, or something else would come of it.
+pub(super) fn without_dropped(base: &Tree) -> Option<Tree> {
+    let places = |tree: &Tree| -> Vec<Range<usize>> {
+        let place = |dropped: &OverriddenEntry| {
+            let map = node_at(tree.root(), dropped.map)?;
+            Some(removed(tree, map, &dropped.entry))
+        };
+        tree.overridden().iter().filter_map(place).collect()
     };
-    let lines = keys.iter().filter(|(key, _)| !is_own(key));
-    let lines: Vec<String> = lines.map(|(key, value)| format!("{}: {}", as_key(key), *as_json(value))).collect();
-    (!lines.is_empty()).then(|| (start, Zeroizing::new(lines.join(&between))))
-}
-
-/// The innermost map whose text a byte is in.
-fn map_around<'t>(tree: &'t Tree, node: &'t Node, at: usize) -> Option<&'t Node> {
-    match &node.kind {
-        NodeKind::Scalar(_) => None,
-        NodeKind::List(items) => items.iter().find_map(|item| map_around(tree, item, at)),
-        NodeKind::Map(entries) => {
-            let own = entries.iter().filter(|entry| !entry.merged);
-            let below = own.filter_map(|entry| map_around(tree, &entry.value, at)).next();
-            below.or_else(|| text_of(tree, node).contains(&at).then_some(node))
-        }
+    if base.overridden().is_empty() {
+        return None;
     }
-}
-
-/// Where a map's own text stands.
-fn text_of(tree: &Tree, map: &Node) -> std::ops::Range<usize> {
-    let (source, start) = (tree.source(), map.span.bytes.start);
-    let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
-    start..end.unwrap_or(source.len())
-}
-
-/// The node that begins at a byte.
-fn node_at(node: &Node, at: usize) -> Option<&Node> {
-    if node.span.bytes.start == at {
-        return Some(node);
+    let dropped = places(base);
+    let is_dropped = |at: usize| dropped.iter().any(|range| range.contains(&at));
+    let named = written_where(base, |place| place.anchor.is_some_and(is_dropped) && !is_dropped(place.at.start));
+    let tree = named.as_ref().unwrap_or(base);
+    let mut ranges = places(tree);
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut text = Zeroizing::new(String::with_capacity(tree.source().len()));
+    let mut at = 0;
+    for range in ranges {
+        text.push_str(tree.source().get(at..range.start).unwrap_or_default());
+        at = at.max(range.end);
     }
-    match &node.kind {
-        NodeKind::Scalar(_) => None,
-        NodeKind::List(items) => items.iter().find_map(|item| node_at(item, at)),
-        NodeKind::Map(entries) => {
-            entries.iter().filter(|entry| !entry.merged).find_map(|entry| node_at(&entry.value, at))
-        }
-    }
+    text.push_str(&tree.source()[at..]);
+    let cleaned = Tree::parse(text.as_bytes()).ok()?;
+    (cleaned.overridden().is_empty() && cleaned.root().same_as(base.root())).then_some(cleaned)
 }
 
 enum Parting {
@@ -142,9 +127,24 @@ fn part(tree: &Tree, path: &Path, wanted: &mut Value) -> Option<Parting> {
         if entry.value.span.bytes.start < entry.key_span.bytes.end {
             return aliased(tree, map, entry, keys.get(key)?).map(Parting::Text);
         }
-        (map, there) = (&entry.value, keys.get_mut(key)?);
+        let wanted = keys.get_mut(key)?;
+        if let Value::String(text) = &*wanted
+            && keeps_line_ends(tree, &entry.value)
+        {
+            return in_quotes(tree, entry, text).map(Parting::Text);
+        }
+        (map, there) = (&entry.value, wanted);
     }
     None
+}
+
+/// A text that keeps the line ends behind it has other ones now: in quotes it has its own.
+fn in_quotes(tree: &Tree, entry: &Entry, wanted: &str) -> Option<Text> {
+    let Scalar { value: Read::String(text), .. } = entry.value.scalar()? else { return None };
+    let is_same = text.trim_end_matches('\n') == wanted.trim_end_matches('\n');
+    let (from, end) = (entry.key_span.bytes.end, entry.value.span.bytes.end.checked_sub(1)?);
+    let value = format!(": {}", *as_json(&Value::from(wanted)));
+    is_same.then(|| spliced(tree.source(), from, end, &value))
 }
 
 fn merged(tree: &Tree, map: &Node, entry: &Entry, wanted: &mut Map<String, Value>) -> Option<Parting> {
@@ -167,20 +167,40 @@ fn names_in(tree: &Tree, map: &Node) -> HashSet<String> {
         .collect()
 }
 
-/// A key at the end of a map, behind its merge.
+/// A key at the end of a map, behind its merge. A line of it that stands before the merge goes, and its comments come
+/// along; it stays where it has an anchor, which others may name.
 fn beside(tree: &Tree, map: &Node, key: &str, value: &Value) -> Option<Text> {
     let (source, start) = (tree.source(), map.span.bytes.start);
+    let is_same = |dropped: &&OverriddenEntry| dropped.map == start && dropped.entry.key == key;
+    let before = tree.overridden().iter().find(is_same).map(|dropped| (dropped, removed(tree, map, &dropped.entry)));
+    let before = before.filter(|(_, range)| !source[range.clone()].contains('&'));
     let (key, value) = (as_key(key), as_json(value));
+    let without = |at: usize, text: &str| {
+        let whole = spliced(source, at, at, text);
+        match &before {
+            Some((_, range)) if range.end <= at => spliced(&whole, range.start, range.end, ""),
+            _ => whole,
+        }
+    };
     if source[start..].starts_with('{') {
         let close = flow_end(source, start)?.checked_sub(1)?;
         let comma = if source[..close].trim_end().ends_with([',', '{']) { " " } else { ", " };
-        return Some(spliced(source, close, close, &format!("{comma}{key}: {}", *value)));
+        return Some(without(close, &format!("{comma}{key}: {}", *value)));
     }
     let end = source[..block_end(tree, map)].trim_end().len();
     let at = source[end..].find('\n').map_or(source.len(), |line| end + line + 1);
-    let before = if source[..at].ends_with('\n') { "" } else { "\n" };
+    let first = if source[..at].ends_with('\n') { "" } else { "\n" };
     let margin = " ".repeat(map.span.column.checked_sub(1)?);
-    Some(spliced(source, at, at, &format!("{before}{margin}{key}: {}\n", *value)))
+    let comments = before.as_ref().and_then(|(dropped, range)| {
+        let line = source[..dropped.entry.key_span.bytes.start].rfind('\n').map_or(0, |end| end + 1);
+        source.get(range.start..line)
+    });
+    let beside = before.as_ref().and_then(|(dropped, _)| {
+        let rest = source.get(value_end(tree, &dropped.entry)..)?.lines().next()?.trim();
+        rest.starts_with('#').then(|| format!(" {rest}"))
+    });
+    let (comments, beside) = (comments.unwrap_or_default(), beside.unwrap_or_default());
+    Some(without(at, &format!("{first}{comments}{margin}{key}: {}{beside}\n", *value)))
 }
 
 /// An alias that becomes a merge where it has nothing too much, and a value of its own else.
@@ -201,10 +221,6 @@ fn aliased(tree: &Tree, map: &Node, entry: &Entry, wanted: &Value) -> Option<Tex
     // No blank is left at the end of a line.
     let from = if text.starts_with('\n') { source[..at].trim_end_matches(' ').len() } else { at };
     Some(spliced(source, from, end, &text))
-}
-
-fn spliced(source: &str, from: usize, to: usize, text: &str) -> Text {
-    Zeroizing::new([&source[..from], text, &source[to..]].concat())
 }
 
 /// Whether two values say the same at a path, which both have.

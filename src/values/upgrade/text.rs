@@ -5,10 +5,12 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::comments::ShippedComments;
-use super::edit::{Edit, has_merge, is_in_brackets};
+use super::edit::{Edit, as_key, has_merge, is_in_brackets};
+use super::ends::{node_end, value_end};
+use super::written::{node_at, written_within};
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::yaml::{Entry, Node, NodeKind, Path, Scalar, Style, Tree};
+use crate::yaml::{Entry, Node, NodeKind, OverriddenEntry, Path, Scalar, Style, Tree};
 
 type Text = Zeroizing<String>;
 
@@ -23,36 +25,34 @@ struct Origin<'a> {
 /// to check.
 pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &ShippedComments<'_>) -> Text {
     let origin = |tree| Origin { tree, shipped };
-    let mut changes: Vec<(Range<usize>, Text)> = edits
-        .iter()
-        .map(|edit| match edit {
-            Edit::Replace { entry, with, in_brackets: true } => {
-                let value = in_brackets(other, &with.value);
-                let anchor = anchor(base, entry).map(|anchor| format!(" {anchor}")).unwrap_or_default();
-                (entry.key_span.bytes.end..value_end(base, entry), Zeroizing::new(format!(":{anchor} {}", *value)))
-            }
-            Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
-            Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
-            Edit::AppendRest { map, path, gone } => rest_appended(base, origin(other), map, path, gone),
-            Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
-            Edit::AddItem { list, behind, item } => item_added(base, other, list, *behind, item),
-            Edit::RemoveItem { list, item } => (item_removed(base, list, item), Text::default()),
-            Edit::Relocate { map, keys, entry, path, inner } => {
-                let edited =
-                    (!inner.is_empty()).then(|| Tree::parse(apply(base, other, inner, shipped).as_bytes()).ok());
-                let moved = match &edited {
-                    None => Some((base, *entry)),
-                    Some(edited) => edited.as_ref().and_then(|tree| Some((tree, entry_at(tree, path)?))),
-                };
-                // Where it cannot be taken from there, the text stays, and the check will find that.
-                let end = base.source().len();
-                moved.map_or((end..end, Text::default()), |(tree, moved)| {
-                    relocated(base, Origin { tree, shipped }, (map, entry), keys, moved)
-                })
-            }
-            Edit::Rename { entry, key } => (entry.key_span.bytes.clone(), Zeroizing::new(as_key(key))),
-        })
-        .collect();
+    let mut changes: Vec<(Range<usize>, Text)> =
+        edits.iter().flat_map(|edit| also_removed(base, edit)).map(|range| (range, Text::default())).collect();
+    changes.extend(edits.iter().map(|edit| match edit {
+        Edit::Replace { entry, with, in_brackets: true } => {
+            let value = in_brackets(other, &with.value);
+            let anchor = anchor(base, entry).map(|anchor| format!(" {anchor}")).unwrap_or_default();
+            (entry.key_span.bytes.end..value_end(base, entry), Zeroizing::new(format!(":{anchor} {}", *value)))
+        }
+        Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
+        Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
+        Edit::AppendRest { map, path, gone } => rest_appended(base, origin(other), map, path, gone),
+        Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
+        Edit::AddItem { list, behind, item } => item_added(base, other, list, *behind, item),
+        Edit::RemoveItem { list, item } => (item_removed(base, list, item), Text::default()),
+        Edit::Relocate { map, keys, entry, path, inner } => {
+            let edited = (!inner.is_empty()).then(|| Tree::parse(apply(base, other, inner, shipped).as_bytes()).ok());
+            let moved = match &edited {
+                None => Some((base, *entry)),
+                Some(edited) => edited.as_ref().and_then(|tree| Some((tree, entry_at(tree, path)?))),
+            };
+            // Where it cannot be taken from there, the text stays, and the check will find that.
+            let end = base.source().len();
+            moved.map_or((end..end, Text::default()), |(tree, moved)| {
+                relocated(base, Origin { tree, shipped }, (map, entry), keys, moved)
+            })
+        }
+        Edit::Rename { entry, key, .. } => (entry.key_span.bytes.clone(), Zeroizing::new(as_key(key))),
+    }));
     // Of several at one place, what is put there comes first, and the innermost map's was made first.
     changes.sort_by_key(|(range, _)| (range.start, range.end));
     spliced(base.source(), &changes)
@@ -86,7 +86,11 @@ enum Form {
 }
 
 fn form(tree: &Tree, node: &Node) -> Form {
-    let Some(text) = as_written(tree, node) else { return Form::Inline(as_json(&node.to_json())) };
+    let text = as_written(tree, node).or_else(|| {
+        let written = written_within(tree, node)?;
+        as_written(&written, node_at(written.root(), node.span.bytes.start)?)
+    });
+    let Some(text) = text else { return Form::Inline(as_json(&node.to_json())) };
     // Line ends as the new file has them.
     let text = Zeroizing::new(text.trim_end_matches('\n').replace("\r\n", "\n"));
     match &node.kind {
@@ -195,6 +199,8 @@ fn rest_appended(
 ) -> (Range<usize>, Text) {
     let mut cuts: Vec<(Range<usize>, Text)> =
         gone.iter().map(|(map, entry)| (removed(origin.tree, map, entry), Text::default())).collect();
+    let twice = gone.iter().flat_map(|(map, entry)| dropped_places(origin.tree, map, entry));
+    cuts.extend(twice.map(|range| (range, Text::default())));
     cuts.sort_by_key(|(range, _)| (range.start, range.end));
     let left = Tree::parse(spliced(origin.tree.source(), &cuts).as_bytes()).ok();
     match left.as_ref().and_then(|left| Some((left, entry_at(left, path)?))) {
@@ -259,16 +265,22 @@ fn relocated(
     (place.start..place.start, Zeroizing::new(text))
 }
 
-/// A key as it is written: in quotes where it is no plain word, or one that YAML takes for something else.
-pub(super) fn as_key(key: &str) -> String {
-    let is_plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
-    let stays = || Tree::parse(format!("{key}: 1\n").as_bytes()).is_ok_and(|tree| tree.get(&[key]).is_some());
-    if is_plain && stays() { key.to_owned() } else { serde_json::Value::from(key).to_string() }
+/// The other places of a key that stands twice and goes, or gets another name: one of them would come back.
+fn also_removed(base: &Tree, edit: &Edit<'_>) -> Vec<Range<usize>> {
+    match edit {
+        Edit::Remove { map, entry } | Edit::Rename { map, entry, .. } => dropped_places(base, map, entry),
+        _ => Vec::new(),
+    }
+}
+
+/// Where the same key stands in the same map and Helm drops it.
+fn dropped_places(base: &Tree, map: &Node, entry: &Entry) -> Vec<Range<usize>> {
+    let is_same = |dropped: &&OverriddenEntry| dropped.map == map.span.bytes.start && dropped.entry.key == entry.key;
+    base.overridden().iter().filter(is_same).map(|dropped| removed(base, map, &dropped.entry)).collect()
 }
 
 /// Where a key stands with its value, and the comments directly above it.
-fn removed(base: &Tree, map: &Node, entry: &Entry) -> Range<usize> {
+pub(super) fn removed(base: &Tree, map: &Node, entry: &Entry) -> Range<usize> {
     let (source, start, end) = (base.source(), entry.key_span.bytes.start, value_end(base, entry));
     let NodeKind::Map(entries) = &map.kind else { return start..start };
     let others = || entries.iter().filter(|other| !other.merged && other.key != entry.key);
@@ -436,37 +448,6 @@ fn comments_above<'t>(Origin { tree, shipped }: Origin<'t>, entry: &Entry) -> Ve
 fn has_blank_above(tree: &Tree, entry: &Entry, comments: usize) -> bool {
     let mut before = tree.source()[..entry.key_span.bytes.start].rsplit('\n').skip(1 + comments);
     before.next().is_some_and(|line| line.trim().is_empty() && before.next().is_some())
-}
-
-/// Where the value of a key ends, line ends not counted.
-pub(super) fn value_end(tree: &Tree, entry: &Entry) -> usize {
-    let source = tree.source();
-    let key_end = entry.key_span.bytes.end;
-    let colon = source[key_end..].find(':').map_or(key_end, |at| key_end + at + 1);
-    let node = &*entry.value;
-    let start = node.span.bytes.start;
-    if start < key_end {
-        // An alias: the node stands where its anchor is.
-        let rest = &source[colon..];
-        let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-        let word = rest[blanks..].find([' ', '\t', '\n', '\r', ',', '}', ']']).unwrap_or(rest.len() - blanks);
-        return colon + blanks + word;
-    }
-    if node.scalar().is_some() && tree.raw(node).is_empty() {
-        return colon;
-    }
-    node_end(tree, node).max(colon)
-}
-
-/// Where a node ends that stands where it is named, line ends not counted.
-fn node_end(tree: &Tree, node: &Node) -> usize {
-    let (source, start) = (tree.source(), node.span.bytes.start);
-    let end = match &node.kind {
-        NodeKind::Scalar(_) => node.span.bytes.end,
-        _ if source[start..].starts_with(['{', '[']) => return flow_end(source, start).unwrap_or(source.len()),
-        _ => block_end(tree, node),
-    };
-    source[..end].trim_end().len()
 }
 
 fn line_start(source: &str, at: usize) -> usize {

@@ -275,3 +275,38 @@ fn a_file_of_a_few_keys_holds_overrides() {
         assert_eq!(propose(three, None, &FACTS, &Scrubber::new(None)).unwrap().style, style, "{text}");
     }
 }
+
+#[test]
+fn no_part_of_a_value_is_a_comment_that_finds_no_place() {
+    for yours in [
+        "a: \"one # two\"\na: 3\n",
+        "a: 'one # two'\na: 3\n",
+        "a: |\n  # two\na: 3\n",
+        "x: &x {a: 3}\na: 1\nm:\n  a: \"one # two\"\n  <<: *x\n",
+    ] {
+        let proposed = proposal("a: 1\n", "a: 1\n", yours);
+        assert_eq!(proposed.comments, Vec::<String>::new(), "{yours}");
+    }
+}
+
+#[test]
+fn no_secret_within_a_text_or_a_comment_is_shown() {
+    let secret = "q8Lw2zKdVx91PbTn4Rs7";
+    for written in [
+        "a: \"ansible_ssh_pass: SECRET\"\n",
+        "a: \"db: {admin_pw: SECRET}\"\n",
+        "a: [\"password is SECRET\"]\n",
+        "a: \"api_key: SECRET # x\"\n",
+        "env:\n  PGPASSWORD SECRET\n",
+        "TZ: UTC # old password was SECRET\n",
+    ] {
+        let yours = written.replace("SECRET", secret);
+        for style in [ProposalStyle::Full, ProposalStyle::Overrides] {
+            for (old, new) in [("a: b\n", "a: b\n"), ("z: 1\n", "z: 2\n"), ("TZ: UTC\n", "z: 1\n")] {
+                let proposed = in_style(style, old, new, &yours);
+                let said = serde_json::to_string(&(&proposed.items, &proposed.deprecated, &proposed.comments)).unwrap();
+                assert!(!said.contains(secret), "{style:?} {yours}: {said}");
+            }
+        }
+    }
+}
