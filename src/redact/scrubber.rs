@@ -4,7 +4,9 @@
 //! known (diffs, source listings) but not hunted in other text: it would black out half of every line.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher;
 
 use super::fingerprint::{FingerprintKey, MASK};
 use super::forms;
@@ -38,18 +40,24 @@ pub const COMMON: &[&str] = &[
 pub struct Scrubber {
     key: Option<FingerprintKey>,
     /// By the first four bytes: the patterns that begin so, longest first, each with its mask.
-    patterns: HashMap<[u8; 4], Vec<SecretPattern>>,
+    patterns: HashMap<[u8; 4], BTreeMap<Reverse<usize>, Vec<SecretPattern>>>,
     /// A bit for each first two bytes of a pattern: at most places of a text nothing begins.
     heads: Vec<u64>,
     /// Digests of what was registered, under a key of this process: the same secret comes again and again.
     registered: HashSet<u64>,
+    /// The same of the patterns.
+    added: HashSet<u64>,
     hashing: std::hash::RandomState,
 }
 
 /// Never shows a pattern.
 impl std::fmt::Debug for Scrubber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scrubber of {} patterns", self.patterns.values().map(Vec::len).sum::<usize>())
+        write!(
+            f,
+            "Scrubber of {} patterns",
+            self.patterns.values().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>()
+        )
     }
 }
 
@@ -85,7 +93,6 @@ impl Scrubber {
 
     /// The same for a secret that stands under `key`: a short one is then masked beside its key.
     pub fn register_at(&mut self, key: Option<&str>, secret: &[u8]) {
-        use std::hash::BuildHasher as _;
         if self.registered.insert(self.hashing.hash_one((key, secret))) {
             self.register_within(key, secret, 0);
         }
@@ -176,12 +183,11 @@ impl Scrubber {
         let (word, bit) = head_bit([head[0], head[1]]);
         self.heads.resize(HEADS, 0);
         self.heads[word] |= bit;
-        let bucket = self.patterns.entry(head).or_default();
-        if bucket.iter().any(|known| known.bytes == pattern.bytes) {
+        if !self.added.insert(self.hashing.hash_one(&*pattern.bytes)) {
             return;
         }
-        let place = bucket.partition_point(|known| known.bytes.len() >= pattern.bytes.len());
-        bucket.insert(place, pattern);
+        let bucket = self.patterns.entry(head).or_default();
+        bucket.entry(Reverse(pattern.bytes.len())).or_default().push(pattern);
     }
 
     /// The text with every known secret masked.
@@ -208,7 +214,7 @@ impl Scrubber {
                 continue;
             }
             let Some(head) = head(&text[at..]) else { break };
-            let bucket = self.patterns.get(&head).into_iter().flatten();
+            let bucket = self.patterns.get(&head).into_iter().flat_map(BTreeMap::values).flatten();
             match bucket.filter_map(|pattern| Some((pattern, pattern.place(&text[at..])?))).next() {
                 Some((pattern, place)) => {
                     out.extend_from_slice(&text[copied..at + place.start]);

@@ -189,6 +189,7 @@ fn kill_restores(site: Site, kills: &Kills) {
         host.delete_namespace();
         let restore = by(["adopt", "hibernate"][chance.below(2)]);
         let mut told = format!("seed {}", chance.seed);
+        let before_this = host.runs().len();
         loop {
             let (mut delay, signal) = (chance.moment(whole), chance.signal());
             if kills.left() == 0 {
@@ -202,6 +203,11 @@ fn kill_restores(site: Site, kills: &Kills) {
             }
             assert!([129, 130, KILLED, 143].contains(&ended.code), "{told}");
             kills.count(ended.code == KILLED, chance.seed);
+            // Ended when all was done, and only the last words were not said yet.
+            let runs = host.runs();
+            if runs.len() > before_this && runs[0].1 == "done" {
+                break;
+            }
             if chance.below(5) == 0 && site.open_run() {
                 abort(host, &told);
                 host.delete_namespace();

@@ -20,7 +20,7 @@ use crate::ui::{Mark, Page, Report, Ui};
 /// says so (15: other keys would, 17: it is damaged).
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  dr config rekey --dry-run\n  dr config rekey --identity escrow.txt     # where no host is left that opens it"
+    after_help = "Examples:\n  dr config rekey --dry-run\n  dr config rekey --identity escrow.txt  # where no other key opens it"
 )]
 pub struct RekeyArgs {
     /// Say what would be sealed again, and what has to be changed, and write nothing

@@ -92,7 +92,7 @@ fn setting() -> Setting {
     world.own("rendered.json", &serde_json::json!({"name": "opschain", "manifest": rendered, "hooks": []}).to_string());
     let own = |name: &str, content: &str| vec![text(&world.own(name, content))];
     let fixture = |name: &str| vec![format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))];
-    let allow = ["secret-not-text", "skipped-releases", "version", "credentials"];
+    let allow = ["secret-not-text", "secret-blank", "skipped-releases", "version", "credentials"];
     let allow: Vec<String> = allow.iter().flat_map(|name| ["--allow".to_owned(), (*name).to_owned()]).collect();
     let words = Words(vec![
         ("@FIRST@", own("first.yaml", &texts[0])),
