@@ -128,9 +128,9 @@ impl Pump {
     }
 }
 
-/// The application is off meanwhile: it comes back rather than wait for a helper pod that stands still.
+/// The application may be off meanwhile: it comes back rather than wait for a helper pod that stands still.
 fn silent() -> CommandError {
-    let what = format!("the helper pod has not answered for {} s while the application is off", HOLD_LIMIT.as_secs());
+    let what = format!("the helper pod has not answered for {} s", HOLD_LIMIT.as_secs());
     CommandError::new(Exit::Stream, what).hint("`kubectl get pods,nodes -o wide` shows whether its node stands still.")
 }
 

@@ -196,14 +196,7 @@ const TEXTS: &[&str] = &[
 mod tests {
     use super::*;
     use crate::opschain::releases;
-    use crate::values::Tree;
-    use crate::values::lint::{Context, lint_with};
-
-    fn findings(yaml: &str, version: Option<&str>) -> Vec<String> {
-        let tree = Tree::parse(yaml.as_bytes()).unwrap();
-        let found = lint_with(&tree, yaml.as_bytes(), &Context { defaults: None, version, facts: &FACTS });
-        found.iter().map(|f| format!("{} {}", f.id, f.path.clone().unwrap_or_default())).collect()
-    }
+    use crate::opschain::testing::findings;
 
     #[test]
     fn every_key_is_a_name_or_a_star() {

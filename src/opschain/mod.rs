@@ -13,6 +13,8 @@ mod relations;
 pub mod releases;
 pub mod scope;
 pub mod secrets;
+#[cfg(test)]
+mod testing;
 pub mod values;
 pub mod version;
 pub mod volumes;

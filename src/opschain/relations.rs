@@ -103,15 +103,7 @@ const fn without_classes(place: Place) -> Relation {
 
 #[cfg(test)]
 mod tests {
-    use crate::opschain::keys::FACTS;
-    use crate::values::Tree;
-    use crate::values::lint::{Context, lint_with};
-
-    fn findings(yaml: &str, version: Option<&str>) -> Vec<String> {
-        let tree = Tree::parse(yaml.as_bytes()).unwrap();
-        let found = lint_with(&tree, yaml.as_bytes(), &Context { defaults: None, version, facts: &FACTS });
-        found.iter().map(|f| format!("{} {}", f.id, f.path.clone().unwrap_or_default())).collect()
-    }
+    use crate::opschain::testing::findings;
 
     #[test]
     fn keys_that_belong_together_are_found_apart() {

@@ -10,9 +10,6 @@ use super::secret::written_secrets;
 use super::written::Written;
 use crate::yaml::{Node, NodeKind, Segment, Style, Trap, Tree, Value};
 
-/// An anchor before a secret that is no longer is one, and not a part of the secret that Helm does not read.
-const LONGEST_ANCHOR: usize = 10;
-
 impl Scrubber {
     /// Registers every secret scalar of a values file.
     pub fn register_tree(&mut self, tree: &Tree) {
@@ -86,14 +83,9 @@ impl Scrubber {
             }
             let Some(lost) = named.written.as_ref().and_then(Written::lost) else { continue };
             let text = &tree.source()[lost];
-            // What a file of many secrets has before each of them.
-            let is_read = named.node.scalar().is_some_and(|scalar| !matches!(scalar.value, Value::Null));
-            if is_read && text.starts_with('&') && text.trim_end().len() <= LONGEST_ANCHOR {
-                continue;
-            }
             let key = named.path.keys().next_back();
-            for part in text.split([' ', '\t', '\r', '\n', ',']).chain([text]) {
-                self.register_at(key, part.as_bytes());
+            self.register_at(key, text.as_bytes());
+            for part in text.split([' ', '\t', '\r', '\n', ',']) {
                 self.register_at(key, part.trim_start_matches(['!', '&', '#', ',']).as_bytes());
             }
         }

@@ -106,6 +106,6 @@ fn twenty_thousand_keys_are_looked_through_in_linear_time() {
     ] {
         let begun = std::time::Instant::now();
         linted(yaml.as_bytes(), &["--output", "json"]);
-        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{:?} for {}", begun.elapsed(), &yaml[..40]);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(40), "{:?} for {}", begun.elapsed(), &yaml[..40]);
     }
 }

@@ -110,40 +110,27 @@ fn a_terminal_that_goes_away_brings_the_application_back(host: &Host, before: &[
 
 /// A Secret in it is not the one that the data is written with any more.
 fn what_is_changed_while_a_bundle_is_made_makes_it_none(host: &Host, before: &[String]) {
-    let (listed, hook) = (host.listed(), host.home.path().join("changes"));
+    let listed = host.listed();
     let change = r#"-p '{"stringData": {"by-hand": "x"}}'"#;
-    let script =
-        format!("#!/bin/sh\nexec kubectl -n {} patch secret opschain-secret-vault-seal-key {change}\n", host.namespace);
-    std::fs::write(&hook, script).unwrap();
-    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let settings = host.home.path().join(".config/dr/dr.toml");
-    let text = std::fs::read_to_string(&settings).unwrap();
-    let table =
-        format!("[[hooks]]\nrun = {hook:?}\nwhen = \"before\"\nverb = \"create\"\nstep = \"record-replicas\"\n");
-    std::fs::write(&settings, format!("{text}\n{table}")).unwrap();
+    let patch = format!("exec kubectl -n {} patch secret opschain-secret-vault-seal-key {change}", host.namespace);
+    host.hook_before("record-replicas", &patch);
     let words = ["Secret opschain-secret-vault-seal-key was changed while the bundle was made", "dr bundle create"];
     host.dr(["bundle", "create", "--yes"]).fails(33, &words);
     assert_eq!((host.listed(), host.stored()), (listed.clone(), listed), "there is no bundle, and nothing half");
     assert_eq!(host.replicas(), before);
-    std::fs::write(&settings, text).unwrap();
 }
 
 /// The config in it is not the one that is live any more.
 fn what_is_deployed_while_a_bundle_is_made_makes_it_none(host: &Host, before: &[String]) {
-    let (listed, hook) = (host.listed(), host.home.path().join("deploys"));
+    let listed = host.listed();
     let chart = VERSION.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
-    let script = format!(
-        "#!/bin/sh\nSSL_CERT_FILE={} exec helm upgrade opschain oci://{}/limepoint/opschain --version {chart} -n {} --reuse-values\n",
+    let upgrade = format!(
+        "SSL_CERT_FILE={} exec helm upgrade opschain oci://{}/limepoint/opschain --version {chart} -n {} --reuse-values",
         lab("SSL_CERT_FILE"),
         lab("LAB_REGISTRY"),
         host.namespace
     );
-    std::fs::write(&hook, script).unwrap();
-    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let settings = host.home.path().join(".config/dr/dr.toml");
-    let text = std::fs::read_to_string(&settings).unwrap();
-    let table = format!("[[hooks]]\nrun = {hook:?}\nwhen = \"before\"\nverb = \"create\"\nstep = \"verify\"\n");
-    std::fs::write(&settings, format!("{text}\n{table}")).unwrap();
+    host.hook_before("verify", &upgrade);
     let words = ["release opschain went from revision 1 to 2 while the bundle was made", "dr bundle create"];
     host.dr(["bundle", "create", "--yes", "--quiesce", "none"]).fails(33, &words);
     assert_eq!((host.listed(), host.stored()), (listed.clone(), listed), "there is no bundle, and nothing half");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -95,6 +96,20 @@ impl Host {
         cmd.0.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
         cmd.0.env_remove("XDG_DATA_HOME").env("DR_WHO", "operator").current_dir(self.home.path());
         cmd
+    }
+
+    /// Has a shell script run before a step of each create from now on, in the place of the one of before.
+    pub fn hook_before(&self, step: &str, script: &str) {
+        let (settings, hook) = (self.home.path().join(".config/dr/dr.toml"), self.home.path().join("hook"));
+        std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let text = std::fs::read_to_string(&settings).unwrap();
+        // The template's own are comments.
+        let text = text.split("\n[[hooks]]").next().unwrap();
+        let table = format!(
+            "\n[[hooks]]\nrun = {hook:?}\nwhen = \"before\"\nverb = \"create\"\nstep = \"{step}\"\ntimeout = \"2m\"\n"
+        );
+        std::fs::write(&settings, text.to_owned() + &table).unwrap();
     }
 
     /// Runs `dr` with a fault: `<point>=fail` or `<point>=kill`.

@@ -1,6 +1,5 @@
 //! A site's own policy on Deployments, which lets them be stopped and not be started again.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::host::{Host, VERSION, wait};
@@ -59,20 +58,6 @@ impl Drop for Policy<'_> {
     }
 }
 
-/// A hook that makes the policy right before a step.
-fn hook(host: &Host, policy: &Policy, step: &str) {
-    let (settings, script) = (host.home.path().join(".config/dr/dr.toml"), host.home.path().join("hook"));
-    std::fs::write(&script, format!("#!/bin/bash\n{}\n", policy.made())).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let text = std::fs::read_to_string(&settings).unwrap();
-    let text = text.split("\n[[hooks]]").next().unwrap();
-    let run = script.display();
-    let hook = format!(
-        "\n[[hooks]]\nrun = \"{run}\"\nwhen = \"before\"\nverb = \"create\"\nstep = \"{step}\"\ntimeout = \"2m\"\n"
-    );
-    std::fs::write(&settings, text.to_owned() + &hook).unwrap();
-}
-
 #[test]
 #[ignore = "needs the lab: make live"]
 fn what_a_policy_would_not_let_back_is_not_stopped_and_keeps_nothing_else_off() {
@@ -86,7 +71,7 @@ fn what_a_policy_would_not_let_back_is_not_stopped_and_keeps_nothing_else_off() 
     let generation =
         || host.kubectl(&["get", "deployment", "opschain-api", "-o", "jsonpath={.metadata.generation}"]).ok();
     let untouched = generation();
-    hook(&host, &policy, "record-replicas");
+    host.hook_before("record-replicas", &policy.made());
     host.dr(["bundle", "create", "--yes"]).fails(12, &words);
     assert_eq!((host.replicas(), generation()), (before.clone(), untouched.clone()), "nothing was stopped");
     // It is there before.
@@ -98,7 +83,7 @@ fn what_a_policy_would_not_let_back_is_not_stopped_and_keeps_nothing_else_off() 
     policy.remove();
 
     // It came while they were off: the workers are back, whatever keeps the API off.
-    hook(&host, &policy, "resume-writers");
+    host.hook_before("resume-writers", &policy.made());
     let failed = host.dr(["bundle", "create", "--yes"]);
     assert_eq!(host.replicas(), ["0".to_owned(), before[1].clone()], "{failed}");
     failed.fails(12, &["frozen by the site"]);

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,14 +150,7 @@ fn an_api_server_that_is_away_while_the_application_is_off_keeps_it_off_no_longe
     let (kubeconfig, address) = kubeconfig(&host);
     let away = Away(host.home.path().join("away"));
     let proxy = Tunnels::to(address, &away);
-    let hook = host.home.path().join("hook");
-    std::fs::write(&hook, format!("#!/bin/sh\nexec touch {}\n", away.0.display())).unwrap();
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let settings = host.home.path().join(".config/dr/dr.toml");
-    let text = std::fs::read_to_string(&settings).unwrap();
-    let table = format!("[[hooks]]\nrun = {hook:?}\nwhen = \"before\"\nverb = \"create\"\nstep = \"mark-wal\"\n");
-    std::fs::write(&settings, format!("{text}\n{table}")).unwrap();
-
+    host.hook_before("mark-wal", &format!("exec touch {}", away.0.display()));
     let create = host.dr_command(["bundle", "create", "--yes"]).env("KUBECONFIG", &kubeconfig);
     let create = create.env("HTTPS_PROXY", proxy.address.to_string());
     let ended = std::thread::scope(|scope| {
