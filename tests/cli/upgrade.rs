@@ -170,3 +170,35 @@ fn a_release_that_is_not_told_is_left_to_the_operator_with_the_command_that_name
     assert!(said.contains("still names 2026-08-20: set it to the release that you go to"), "{said}");
     assert!(said.contains("dr deploy -f next.yaml --version V --dry-run") && said.ends_with("exit 0"), "{said}");
 }
+
+#[test]
+fn of_long_values_that_differ_the_piece_in_which_they_do_is_told() {
+    let home = home();
+    let rules: String = (0..9).map(|n| format!("host all u{n} 10.0.0.{n}/32 scram; ")).collect();
+    for (name, end) in [("old.yaml", "local md5"), ("new.yaml", "local scram"), ("values.yaml", "local trust")] {
+        std::fs::write(home.path().join(name), format!("rules: \"{rules}{end}\"\nmore: [\"{rules}\", 1]\n")).unwrap();
+    }
+    let said = upgraded(&home, &[]);
+    let line: String = said.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    for end in ["local trust\"; default was", "local md5\", is", "local scram\""] {
+        assert!(line.contains(end), "{end}: {said}");
+    }
+    assert!(said.len() < 700, "{said}");
+    let json = upgraded(&home, &["--output", "json"]);
+    assert!(json.contains(&format!("{rules}local trust")), "{json}");
+}
+
+#[test]
+fn what_a_merge_brings_is_not_told_gone_where_it_stays() {
+    let home = home();
+    for (name, text) in [
+        ("old.yaml", "a: {s: x, t: 1}\n"),
+        ("new.yaml", "a: {t: 1}\n"),
+        ("values.yaml", "d: &d {s: x}\na:\n  <<: *d\n  t: 2\n"),
+    ] {
+        std::fs::write(home.path().join(name), text).unwrap();
+    }
+    let said = upgraded(&home, &["--style", "overrides"]);
+    assert!(said.contains("a merge of yours (<<) brings it, and it stays:\n  a.s: \"x\""), "{said}");
+    assert!(!said.contains("Gone from the release, and"), "{said}");
+}

@@ -14,6 +14,7 @@ pub(super) mod recipients;
 mod record;
 mod rekey;
 mod show;
+mod shown;
 mod sync;
 mod upgrade;
 mod verify;

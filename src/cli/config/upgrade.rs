@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::deployment::IdentityArgs;
+use super::shown;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::{self, ProposalRequest, Target, Upgraded};
 use crate::ops::{Ctx, quoted};
@@ -48,6 +49,9 @@ pub struct UpgradeArgs {
     #[command(flatten)]
     pub(super) keys: IdentityArgs,
 }
+
+/// Longer values are cut, or told by what differs; `--output json` has them whole.
+const LONGEST: usize = 120;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum StyleArg {
@@ -107,6 +111,7 @@ impl Report for Upgraded {
             (KeyOutcome::Conflict, "Changed by you and by the release; yours stands:"),
             (KeyOutcome::Removed, "Gone from the release, but you had changed it, and it stands:"),
             (KeyOutcome::Dropped, "Gone from the release, and with it the default that you had:"),
+            (KeyOutcome::Merged, "Gone from the release, but a merge of yours (<<) brings it, and it stays:"),
             (KeyOutcome::Renamed, "Has another name now, and what you changed is there:"),
             (KeyOutcome::RenamedDefault, "Has another name now, and a new default, which you get:"),
             (KeyOutcome::NewDefault, new_default),
@@ -174,18 +179,18 @@ impl Report for Upgraded {
     }
 }
 
+/// What is said of a key: of long values that differ, the piece in which they do.
 fn said(item: &KeyReport) -> String {
     let path = match &item.was {
         Some(was) => format!("{} (was {was})", item.path),
         None => item.path.to_string(),
     };
-    let value = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (old, new) = (value(&item.old), value(&item.new));
-    let yours = item.yours.clone().unwrap_or_else(|| "left out".into());
+    let [old, new, yours] = sides_apart([&item.old, &item.new, &item.yours]);
+    let yours = if item.yours.is_none() { "left out".into() } else { yours };
     match item.outcome {
         KeyOutcome::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
         KeyOutcome::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
-        KeyOutcome::Dropped => format!("{path}: {old}"),
+        KeyOutcome::Dropped | KeyOutcome::Merged => format!("{path}: {old}"),
         KeyOutcome::Removed => format!("{path}: {yours}; default was {old}"),
         KeyOutcome::Renamed => format!("{path}: {yours}"),
         KeyOutcome::NewDefault | KeyOutcome::RenamedDefault => format!("{path}: {old} -> {new}"),
@@ -193,4 +198,15 @@ fn said(item: &KeyReport) -> String {
         KeyOutcome::Kept => format!("{path}: {yours}; default {new}"),
         KeyOutcome::Own => format!("{path}: {yours}"),
     }
+}
+
+/// What an item shows of its values: each that stands alone is cut where it is long.
+fn sides_apart(sides: [&Option<String>; 3]) -> [String; 3] {
+    let there: Vec<String> = sides.into_iter().flatten().map(|text| shown::visible(text)).collect();
+    let mut shown = match there.len() {
+        0 | 1 => there.iter().map(|text| shown::cut(text, LONGEST)).collect(),
+        _ => shown::told(there, LONGEST),
+    }
+    .into_iter();
+    sides.map(|side| side.as_ref().and_then(|_| shown.next()).unwrap_or_default())
 }

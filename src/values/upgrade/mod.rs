@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use comments::{ShippedComments, lost};
 use merge::Merged;
 pub use report::{DeprecatedKey, KeyOutcome, KeyReport, ProposalStyle, Three};
-use shared::first_difference;
+use shared::{Parted, first_difference};
 use zeroize::Zeroizing;
 
 use super::lint::KeyFacts;
@@ -120,7 +120,6 @@ fn with_lines_of(
     let (merged, edited) = merged(own, (style, &paths), facts, &scrubber, &shipped);
     let mut items = merged.items;
     items.extend(lists.iter().flat_map(|lists| lists.items.clone()).map(|item| in_a_list(item, style)));
-    items.sort_by_key(|item| item.outcome);
     let base = if style == ProposalStyle::Full { three.new } else { three.yours };
     // Once more, from a file that has these aliases written out.
     let without = |names: &HashSet<String>, refused: UpgradeError| {
@@ -129,10 +128,15 @@ fn with_lines_of(
     };
     // What a release has dropped may stay in a file of overrides.
     let said = (style == ProposalStyle::Overrides).then(|| three.yours.to_json());
-    let (edited, wanted) = match shared::parted(with_line_ends(edited, "\n"), merged.value, said.as_ref()) {
-        Ok(parted) => parted,
-        Err(entangled) => return without(&entangled.names, UpgradeError::Shared(entangled.path)),
-    };
+    let Parted { text: edited, wanted, kept } =
+        match shared::parted(with_line_ends(edited, "\n"), merged.value, said.as_ref()) {
+            Ok(parted) => parted,
+            Err(entangled) => return without(&entangled.names, UpgradeError::Shared(entangled.path)),
+        };
+    for item in items.iter_mut().filter(|item| item.outcome == KeyOutcome::Dropped && kept.contains(&item.path)) {
+        item.outcome = KeyOutcome::Merged;
+    }
+    items.sort_by_key(|item| item.outcome);
     let proposed = match Tree::parse(edited.as_bytes()) {
         Ok(proposed) => proposed,
         // The anchor of an alias may have gone with its key.

@@ -44,6 +44,8 @@ pub enum KeyOutcome {
     Removed,
     /// The new release does not have it any more, and it is gone: the operator had the old default.
     Dropped,
+    /// The new release does not have it any more, and a merge of the operator's brings it all the same.
+    Merged,
     /// It has another name now, and the operator's value stands there.
     Renamed,
     /// It has another name now and another default, which the operator gets, having had the old one.

@@ -29,20 +29,28 @@ pub(super) struct Entangled {
     pub(super) names: HashSet<String>,
 }
 
+/// A text brought to say what is wanted.
+pub(super) struct Parted {
+    pub(super) text: Text,
+    pub(super) wanted: Value,
+    /// What was not wanted, and stays: a merge brings it.
+    pub(super) kept: Vec<Path>,
+}
+
 /// The text, brought to say what is wanted as far as only anchors stand between the two. What a merge brings cannot be
 /// taken away again: where it is what the operator's file `said` there, such a key of no use stays, and is wanted then.
-pub(super) fn parted(text: Text, mut wanted: Value, said: Option<&Value>) -> Result<(Text, Value), Entangled> {
-    let mut parted = text.clone();
+pub(super) fn parted(text: Text, mut wanted: Value, said: Option<&Value>) -> Result<Parted, Entangled> {
+    let (mut parted, mut kept) = (text.clone(), Vec::new());
     for _ in 0..MOST {
         let Ok(tree) = Tree::parse(parted.as_bytes()) else { break };
         let read = tree.to_json();
         if read == wanted {
-            return Ok((parted, wanted));
+            return Ok(Parted { text: parted, wanted, kept });
         }
         let path = first_difference(&read, &wanted, Path::root());
         match part(&tree, &path, &mut wanted) {
             Some(Parting::Text(text)) => parted = text,
-            Some(Parting::Kept(_)) if said.is_some_and(|said| is_same_at(&path, said, &read)) => {}
+            Some(Parting::Kept(_)) if said.is_some_and(|said| is_same_at(&path, said, &read)) => kept.push(path),
             Some(Parting::Kept(names)) => return Err(Entangled { path, names }),
             None => {
                 // In a list, an alias can only be written out.
@@ -54,7 +62,7 @@ pub(super) fn parted(text: Text, mut wanted: Value, said: Option<&Value>) -> Res
             }
         }
     }
-    Ok((text, wanted))
+    Ok(Parted { text, wanted, kept })
 }
 
 /// What the aliases name in the text of the last node on the way to a place.

@@ -46,9 +46,8 @@ impl<'s> KeyFindings<'s> {
         }
     }
 
-    /// A value as it may be shown: masked where it is a secret, cut where it is long.
+    /// A value as it may be shown: masked where it is a secret.
     fn show(&self, path: &Path, node: &Node) -> String {
-        const LONGEST: usize = 120;
         if let Some(scalar) = node.scalar() {
             let text = scalar.value.text();
             let by_name = path.keys().next_back().is_some_and(is_secret_name);
@@ -57,11 +56,7 @@ impl<'s> KeyFindings<'s> {
                 return self.scrubber.mask(text.as_bytes());
             }
         }
-        let text = self.scrubber.scrub(&hidden(path, None, node, self.scrubber).to_string()).into_owned();
-        match text.char_indices().nth(LONGEST) {
-            Some((cut, _)) => format!("{}...", &text[..cut]),
-            None => text,
-        }
+        self.scrubber.scrub(&hidden(path, None, node, self.scrubber).to_string()).into_owned()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Differences for people: one line each, what differs within a text under it.
 
-use super::shown::{both_values, line_to_its_end, value, visible};
+use crate::cli::config::shown::{both_values, line_to_its_end, value, visible};
 use crate::ops::config::Compared;
 use crate::ui::{Page, Role, Styled};
 use crate::values::diff::{

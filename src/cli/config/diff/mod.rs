@@ -2,7 +2,6 @@
 
 mod human;
 mod markdown;
-mod shown;
 
 use std::path::PathBuf;
 

@@ -15,14 +15,26 @@ const FEW: usize = 4;
 /// out, and what differs is there to its end.
 pub(super) fn both_values(change: &Change) -> [String; 2] {
     let sides = [&change.old, &change.new];
-    let long = |shown: &Option<ShownValue>| shown.as_ref().is_some_and(|shown| quoted(shown).chars().count() > WHOLE);
     match sides {
         [Some(old), Some(new)] if is_text(old) && is_text(new) => {
-            let [before, after] = told_apart([quoted(old), quoted(new)]);
-            let [before, after] = if sides.into_iter().any(long) { apart(&before, &after) } else { [before, after] };
-            [with_fingerprint(before, old), with_fingerprint(after, new)]
+            let mut told = told(vec![quoted(old), quoted(new)], WHOLE).into_iter();
+            [old, new].map(|side| with_fingerprint(told.next().unwrap_or_default(), side))
         }
         _ => sides.map(|shown| shown.as_ref().map(value).unwrap_or_default()),
+    }
+}
+
+/// Texts beside each other: where one is longer than `whole` characters, by the piece in which they differ.
+pub(super) fn told(texts: Vec<String>, whole: usize) -> Vec<String> {
+    let told = told_apart(texts);
+    if told.iter().any(|text| text.chars().count() > whole) { apart(&told) } else { told }
+}
+
+/// The first characters of a text, and that there are more.
+pub(super) fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -81,41 +93,46 @@ fn escaped(c: char) -> String {
     format!("\\u{{{:x}}}", u32::from(c))
 }
 
-/// Two texts that differ in a few letters that may look the same (`a` of two alphabets, an accent of its own): these are
+/// Texts that differ in a few letters that may look the same (`a` of two alphabets, an accent of its own): these are
 /// written as escapes.
-fn told_apart(texts: [String; 2]) -> [String; 2] {
-    let [before, after] = [0, 1].map(|side| texts[side].chars().collect::<Vec<char>>());
-    let (head, tail) = in_common(&before, &after);
-    let pieces = [&before[head..before.len() - tail], &after[head..after.len() - tail]];
-    let is_ascii = pieces.map(|piece| piece.iter().all(char::is_ascii));
-    let is_other = pieces.map(|piece| !piece.is_empty() && piece.iter().all(|c| !c.is_ascii()));
-    if pieces.iter().any(|piece| piece.len() > FEW) || is_ascii == [true, true] || is_other == [true, true] {
+fn told_apart(texts: Vec<String>) -> Vec<String> {
+    let wide: Vec<Vec<char>> = texts.iter().map(|text| text.chars().collect()).collect();
+    let (head, tail) = in_common(&wide);
+    let pieces: Vec<&[char]> = wide.iter().map(|text| &text[head..text.len() - tail]).collect();
+    let is_ascii = |piece: &&[char]| piece.iter().all(char::is_ascii);
+    let is_other = |piece: &&[char]| !piece.is_empty() && piece.iter().all(|c| !c.is_ascii());
+    if pieces.iter().any(|piece| piece.len() > FEW) || pieces.iter().all(is_ascii) || pieces.iter().all(is_other) {
         return texts;
     }
-    [(&before, pieces[0]), (&after, pieces[1])].map(|(text, piece)| {
+    let rest = |range: &[char]| range.iter().collect::<String>();
+    let told = wide.iter().zip(&pieces).map(|(text, piece)| {
         let middle = piece.iter().map(|c| if c.is_ascii() { c.to_string() } else { escaped(*c) });
-        let rest = |range: &[char]| range.iter().collect::<String>();
         rest(&text[..head]) + &middle.collect::<String>() + &rest(&text[text.len() - tail..])
-    })
+    });
+    told.collect()
 }
 
-/// How many characters two texts begin and end with alike.
-fn in_common(before: &[char], after: &[char]) -> (usize, usize) {
-    let head = before.iter().zip(after).take_while(|(a, b)| a == b).count();
-    let most = before.len().min(after.len()) - head;
-    (head, before.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count())
+/// How many characters the texts begin and end with alike.
+fn in_common(texts: &[Vec<char>]) -> (usize, usize) {
+    let Some((first, others)) = texts.split_first() else { return (0, 0) };
+    let alike = |other: &Vec<char>| first.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let head = others.iter().map(alike).min().unwrap_or(first.len());
+    let most = texts.iter().map(Vec::len).min().unwrap_or_default() - head;
+    let alike = |other: &Vec<char>| first.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+    (head, others.iter().map(alike).min().unwrap_or(0).min(most))
 }
 
-/// Two texts without most of what they begin and end with alike.
-fn apart(old: &str, new: &str) -> [String; 2] {
-    let [before, after] = [old, new].map(|text| text.chars().collect::<Vec<char>>());
-    let (head, tail) = in_common(&before, &after);
-    [before, after].map(|text| {
+/// Texts without most of what they begin and end with alike.
+fn apart(texts: &[String]) -> Vec<String> {
+    let wide: Vec<Vec<char>> = texts.iter().map(|text| text.chars().collect()).collect();
+    let (head, tail) = in_common(&wide);
+    let cut = wide.iter().map(|text| {
         let (start, end) = (head.saturating_sub(AROUND), (text.len() - tail + AROUND).min(text.len()));
         let middle: String = text[start..end].iter().collect();
         let dots = |is_cut: bool| if is_cut { "..." } else { "" };
         format!("{}{middle}{}", dots(start > 0), dots(end < text.len()))
-    })
+    });
+    cut.collect()
 }
 
 #[cfg(test)]
