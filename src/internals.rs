@@ -137,6 +137,6 @@ pub mod yaml {
 
 pub mod store {
     pub use crate::redact::Secrets;
-    pub use crate::store::{BucketOptions, BucketStore, Notice};
+    pub use crate::store::{BucketOptions, BucketStore, Checksum, Notice};
     pub use tokio_util::sync::CancellationToken;
 }

@@ -1,5 +1,6 @@
 //! What a server was seen to keep, of what a store relies on.
 
+use jiff::SignedDuration;
 use serde::Serialize;
 
 /// What came of asking a store's server.
@@ -25,6 +26,15 @@ pub struct BucketProtection {
     pub versions: bool,
     /// Object Lock, where it is on: mode and time of the default retention, or nothing without one.
     pub lock: Option<Option<String>>,
+    /// The days of the default retention.
+    pub retention_days: Option<u32>,
+}
+
+impl BucketProtection {
+    /// How long after it was written nobody may remove a file; zero without a default retention.
+    pub(super) fn usual_retention(&self) -> SignedDuration {
+        SignedDuration::from_hours(24 * i64::from(self.retention_days.unwrap_or_default()))
+    }
 }
 
 impl StoreConditions {

@@ -100,12 +100,21 @@ pub trait Store: Send + Sync {
     /// `BadName`, `NotFound`, `Failed`, also where a lock or a missing right forbids it.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
-    /// Until when the store lets nobody remove the object; `None` where it knows no locks, or this one has none.
+    /// Until when the store lets nobody remove the object, [`Timestamp::MAX`] for one without an end; `None` where it knows
+    /// no locks, or this one has none.
     ///
     /// # Errors
     /// `BadName`, `Failed`.
     fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         check_name(name).map(|()| None)
+    }
+
+    /// Whether the store keeps the bytes of what was removed from it, until its own rules let them go.
+    ///
+    /// # Errors
+    /// `Failed`, `Unusable`.
+    fn keeps_removed(&self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     /// Proves with a file of its own, which it removes, what the store's server keeps of the promises that rest on it;

@@ -70,7 +70,11 @@ impl<S: Store> Store for TracedStore<S> {
     }
 
     fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.0.locked_until(name)
+        request(format!("lock of {name}"), || self.0.locked_until(name))
+    }
+
+    fn keeps_removed(&self) -> Result<bool, StoreError> {
+        request("whether it keeps versions".into(), || self.0.keeps_removed())
     }
 
     fn conditions(&self) -> Result<Option<StoreConditions>, StoreError> {

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Notice, Secrets};
+use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Checksum, Notice, Secrets};
 use dr::{DraftToken, Pending, ResumedDraft, Store, StoreError};
+use jiff::Timestamp;
 use server::{BUCKET, Gateway, SECRET, write_private};
 
 use crate::contract;
@@ -304,6 +305,27 @@ fn gateway_what_was_removed_from_a_bucket_with_versions_comes_back_once() {
         store.remove("a").unwrap();
         assert!(store.list().unwrap().is_empty());
     }
+}
+
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_what_a_bucket_locks_is_told_locked_until_then() {
+    let gateway = Gateway::with_object_lock();
+    let options = BucketOptions { checksum: Some(Checksum::Sha256), ..options(&gateway) };
+    let store = open_with(&options, "locked");
+    let mut draft = store.begin("a", 1).unwrap();
+    draft.append(b"x").unwrap();
+    draft.complete().unwrap().publish(b"{}").unwrap();
+    let month = 30 * 24;
+    let left = store.locked_until("a").unwrap().expect("it is locked").duration_since(Timestamp::now()).as_hours();
+    assert!((month - 1..=month).contains(&left), "{left} h");
+    assert!(store.keeps_removed().unwrap());
+    let free = Gateway::with_versions();
+    let store = open(&free, "free");
+    let mut draft = store.begin("a", 1).unwrap();
+    draft.append(b"x").unwrap();
+    draft.complete().unwrap().publish(b"{}").unwrap();
+    assert_eq!((store.locked_until("a").unwrap(), store.keeps_removed().unwrap()), (None, true));
 }
 
 #[test]

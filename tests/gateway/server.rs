@@ -37,6 +37,15 @@ impl Gateway {
         Self::begin(true, "127.0.0.1")
     }
 
+    /// One whose bucket lets nobody remove a version of a file for 30 days.
+    pub fn with_object_lock() -> Self {
+        let gateway = Self::with_versions();
+        let bucket = gateway.folder.path().join("data").join(BUCKET);
+        let lock = br#"{"Enabled":true,"DefaultRetention":{"Days":30,"Mode":"COMPLIANCE"}}"#;
+        rustix::fs::setxattr(bucket, "user.bucket-lock", lock, rustix::fs::XattrFlags::empty()).unwrap();
+        gateway
+    }
+
     fn begin(versions: bool, host: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("data").join(BUCKET)).unwrap();

@@ -109,6 +109,9 @@ impl fmt::Display for KeepReason {
             Self::NewestProved(depth) => write!(f, "always: the newest proved ({depth})"),
             Self::Pinned(reason) => write!(f, "always: pinned ({reason})"),
             Self::Leased(until) => write!(f, "always: being read, or was lately: kept until {}", minute(*until)),
+            Self::Locked(until) if *until == Timestamp::MAX => {
+                f.write_str("always: locked by the store without an end")
+            }
             Self::Locked(until) => write!(f, "always: locked by the store until {}", minute(*until)),
         }
     }

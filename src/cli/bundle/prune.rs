@@ -166,7 +166,13 @@ impl Report for prune::PruneReport {
     fn human(&self, page: &mut Page) {
         if !self.removed.is_empty() {
             let (count, freed) = (plural(self.removed.len() as u64, "bundle"), bytes(self.removed_bytes));
-            page.finding(Mark::Ok, &format!("{count} removed, {freed}"), None);
+            let text = match self.keeps_removed {
+                true => format!(
+                    "{count} removed; the bucket keeps {freed} of them as versions until its own rules let them go"
+                ),
+                false => format!("{count} removed, {freed}"),
+            };
+            page.finding(Mark::Ok, &text, None);
         }
         if let Some(first) = self.marked.first() {
             let count = plural(self.marked.len() as u64, "bundle");

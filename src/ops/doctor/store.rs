@@ -91,11 +91,11 @@ fn store_conditions(conditions: &StoreConditions, sends_checksum: bool, findings
         ),
     }
     match protection {
-        Ok(BucketProtection { versions: false, lock: None }) => {
+        Ok(BucketProtection { versions: false, lock: None, .. }) => {
             let text = "store: it keeps no versions and has no Object Lock: whoever has its key can remove bundles";
             findings.ok("store", text);
         }
-        Ok(BucketProtection { versions, lock }) => {
+        Ok(BucketProtection { versions, lock, .. }) => {
             let versions = if *versions { "versions are kept" } else { "no versions are kept" };
             let lock_text = match lock {
                 None => "no Object Lock".to_owned(),

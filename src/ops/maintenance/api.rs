@@ -48,8 +48,8 @@ impl ApiAnswer {
 pub(super) enum ApiFailure {
     /// It could not be asked.
     Cluster(ClusterError),
-    /// It has refused.
-    Refused { asked: String, status: u16, words: String },
+    /// It has refused. `pod` is named as kubectl takes it: `-n NAMESPACE POD`.
+    Refused { pod: String, asked: String, status: u16, words: String },
     /// It has answered something else than is documented.
     Unfit(&'static str, UnfitAnswer),
 }
@@ -86,9 +86,9 @@ impl From<ApiFailure> for CommandError {
                 let what = format!("the token of `maintenance.token_file` is not allowed to {asked}");
                 Self::new(Exit::Cluster, what).hint(format!("It needs {TOKEN_RIGHTS}.")).hint(without)
             }
-            ApiFailure::Refused { asked, status, words } => {
+            ApiFailure::Refused { pod, asked, status, words } => {
                 Self::new(Exit::Cluster, format!("OpsChain answered {status} to {asked}: {words}"))
-                    .hint("`kubectl logs -n NAMESPACE deployment/opschain-api` tells why.")
+                    .hint(format!("`kubectl logs {pod}` tells why."))
             }
             ApiFailure::Unfit(path, unfit) => {
                 Self::new(Exit::Cluster, format!("the answer of OpsChain to {path} is not understood: {unfit}"))
@@ -127,8 +127,12 @@ impl Api {
         let answer = self.cluster.ask_pod(&self.pod, self.port, request.body(body).map_err(unsent)?).await?;
         match answer.status {
             200..300 => Ok(answer.body),
-            status => Err(ApiFailure::Refused { asked, status, words: words(&answer.body) }),
+            status => Err(ApiFailure::Refused { pod: self.named(), asked, status, words: words(&answer.body) }),
         }
+    }
+
+    fn named(&self) -> String {
+        format!("-n {} {}", self.cluster.namespace(), self.pod)
     }
 
     pub(super) async fn is_on(&self) -> Result<Option<bool>, ApiFailure> {
@@ -147,7 +151,7 @@ impl Api {
             maintenance::settings_path(&place).map_err(|unfit| ApiFailure::Unfit(SYSTEM_CONFIGURATION, unfit))?;
         let Some(path) = path else {
             let asked = "change the global settings".to_owned();
-            return Err(ApiFailure::Refused { asked, status: 403, words: String::new() });
+            return Err(ApiFailure::Refused { pod: self.named(), asked, status: 403, words: String::new() });
         };
         let answer = self.ask("GET", &path, String::new()).await?;
         let settings =
@@ -188,7 +192,8 @@ mod tests {
     #[test]
     fn a_refusal_names_the_token_the_right_that_is_missing_or_what_opschain_said() {
         let refused = |status, body: &str| {
-            let failure = ApiFailure::Refused { asked: "GET /x".into(), status, words: words(body.as_bytes()) };
+            let (pod, asked) = ("-n opschain opschain-api-1".into(), "GET /x".into());
+            let failure = ApiFailure::Refused { pod, asked, status, words: words(body.as_bytes()) };
             (failure.may_pass(), CommandError::from(failure))
         };
         let (passes, error) = refused(401, "");
@@ -197,6 +202,7 @@ mod tests {
         assert!(error.message().ends_with("is not allowed to GET /x") && error.hints()[0].contains("read on /admin"));
         let (passes, error) = refused(503, r#"{"errors":[{"detail":"starting"}]}"#);
         assert!(passes && error.message() == "OpsChain answered 503 to GET /x: starting", "{error}");
+        assert_eq!(error.hints()[0], "`kubectl logs -n opschain opschain-api-1` tells why.");
         let (_, error) = refused(404, "<html>");
         assert!(error.message().ends_with("no word of why"), "{error}");
         assert_eq!(error.exit(), Exit::Cluster);

@@ -16,6 +16,8 @@ pub struct PruneReport {
     pub removed: Vec<String>,
     /// Bytes of those that were removed.
     pub removed_bytes: u64,
+    /// Whether the store keeps these bytes, as the versions of a bucket.
+    pub keeps_removed: bool,
     /// What could not be done, with the reason.
     pub failed: Vec<(String, String)>,
     /// What the first of it is, as an exit code says it.
@@ -29,7 +31,12 @@ pub struct PruneReport {
 pub(super) fn carry_out(ctx: &Ctx, plan: &PrunePlan) -> Result<PruneReport> {
     let store = ctx.store()?;
     let catalog = ctx.catalog(&*store)?;
-    let mut report = PruneReport { store: plan.store.clone(), grace_hours: plan.grace_hours, ..PruneReport::default() };
+    let mut report = PruneReport {
+        store: plan.store.clone(),
+        grace_hours: plan.grace_hours,
+        keeps_removed: !plan.removes.is_empty() && store.keeps_removed()?,
+        ..PruneReport::default()
+    };
     let mark = BundleMark::new(&ctx.who, &format!("no rule keeps it ({})", plan.rules));
     for line in &plan.marks {
         ctx.check_cancelled()?;

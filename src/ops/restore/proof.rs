@@ -113,15 +113,15 @@ pub(super) struct StandbyFacts {
 }
 
 /// Every other instance is a copy of the primary: one that is not would serve another database after a failover.
-/// `instances` is how many there are to be, the primary included.
+/// `instances` is how many there are to be in this namespace, the primary included.
 ///
 /// # Errors
 /// [`Exit::Identity`] naming the instance.
-pub(super) fn standbys(wanted: &str, instances: i32, standbys: &[StandbyFacts]) -> Result<()> {
+pub(super) fn standbys(wanted: &str, namespace: &str, instances: i32, standbys: &[StandbyFacts]) -> Result<()> {
     let wrong = |what: String, hint: String| Err(CommandError::new(Exit::Identity, what).hint(hint));
     for StandbyFacts { pod, facts, streaming } in standbys {
         let anew = format!(
-            "Have the operator copy it anew: `kubectl delete -n NAMESPACE pvc/{pod} pod/{pod}`, then `dr run resume`."
+            "Have the operator copy it anew: `kubectl delete -n {namespace} pvc/{pod} pod/{pod}`, then `dr run resume`."
         );
         if facts.system_identifier != wanted {
             let found = &facts.system_identifier;
@@ -135,8 +135,10 @@ pub(super) fn standbys(wanted: &str, instances: i32, standbys: &[StandbyFacts]) 
     if i32::try_from(found).ok() == Some(instances) {
         return Ok(());
     }
-    let hint = "The operator is still making them, or cannot: `kubectl get pods -n NAMESPACE`, then `dr run resume`.";
-    wrong(format!("{found} of the database's {instances} instances are there"), hint.into())
+    let hint = format!(
+        "The operator is still making them, or cannot: `kubectl get pods -n {namespace}`, then `dr run resume`."
+    );
+    wrong(format!("{found} of the database's {instances} instances are there"), hint)
 }
 
 #[cfg(test)]
@@ -208,14 +210,17 @@ mod tests {
             page_checksums: true,
         };
         let standby = |facts, streaming| StandbyFacts { pod: "opschain-db-2".into(), facts, streaming };
-        assert!(standbys("7", 1, &[]).is_ok() && standbys("7", 2, &[standby(facts("7", true), true)]).is_ok());
-        let text = refused(standbys("7", 2, &[standby(facts("8", true), true)]), Exit::Identity);
+        assert!(
+            standbys("7", "opschain", 1, &[]).is_ok()
+                && standbys("7", "opschain", 2, &[standby(facts("7", true), true)]).is_ok()
+        );
+        let text = refused(standbys("7", "opschain", 2, &[standby(facts("8", true), true)]), Exit::Identity);
         assert_eq!(text, "instance opschain-db-2 is database 8, and the bundle's is 7");
         for other in [standby(facts("7", false), true), standby(facts("7", true), false)] {
-            let text = refused(standbys("7", 2, &[other]), Exit::Identity);
+            let text = refused(standbys("7", "opschain", 2, &[other]), Exit::Identity);
             assert_eq!(text, "instance opschain-db-2 does not follow the primary");
         }
-        let text = refused(standbys("7", 3, &[standby(facts("7", true), true)]), Exit::Identity);
+        let text = refused(standbys("7", "opschain", 3, &[standby(facts("7", true), true)]), Exit::Identity);
         assert_eq!(text, "2 of the database's 3 instances are there");
     }
 

@@ -375,7 +375,7 @@ async fn prove_instances(work: &RestoreWork, outputs: &Outputs) -> Result<Done<V
     let database = cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     let standbys = database::standbys(work, &work.primary().await?).await?;
     let identity = outputs.get(PROVE_IDENTITY)?;
-    proof::standbys(&identity.system_identifier, database.spec.instances, &standbys)?;
+    proof::standbys(&identity.system_identifier, cluster.namespace(), database.spec.instances, &standbys)?;
     let summary = match standbys.len() {
         0 => "the database has no other".to_owned(),
         count => format!("{} follow", text::plural(count as u64, "standby")),

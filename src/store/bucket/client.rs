@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
 use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
@@ -307,6 +308,17 @@ impl BucketClient {
         self.ask("read", object, async move { uploads.parts(&key, &upload).await })
     }
 
+    /// Until when nobody may remove a file; `None` also where it is not there.
+    pub fn locked_until(
+        &self,
+        key: &Key,
+        object: &str,
+        usual: SignedDuration,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let (uploads, key) = (Arc::clone(&self.uploads), key.clone());
+        Ok(self.ask("read", object, async move { uploads.locked_until(&key, usual).await })?.flatten())
+    }
+
     /// Throws an upload away. Returns whether it was there, and this process may.
     pub fn abort_upload(&self, key: &Key, upload: &str, object: &str) -> Result<bool, StoreError> {
         let (s3, key, upload) = (Arc::clone(&self.s3), key.clone(), upload.to_owned());
@@ -345,6 +357,15 @@ async fn small(s3: &AmazonS3, key: &Key) -> Answer<Vec<u8>> {
 
 /// Whether the key may not do what was asked.
 pub(super) fn is_denied(error: &StoreError) -> bool {
+    is_refused_as(error, RefusalKind::Denied)
+}
+
+/// Whether the server knows no such request.
+pub(super) fn is_unsupported(error: &StoreError) -> bool {
+    is_refused_as(error, RefusalKind::Unsupported)
+}
+
+fn is_refused_as(error: &StoreError, kind: RefusalKind) -> bool {
     let (StoreError::Failed { source, .. } | StoreError::Unusable { source, .. }) = error else { return false };
-    source.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.kind == RefusalKind::Denied)
+    source.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.kind == kind)
 }

@@ -71,15 +71,17 @@ async fn raced(s3: Arc<AmazonS3>, key: Key) -> Result<(usize, Option<bool>), Err
     Ok((winners, refuses_stale))
 }
 
-async fn protection(uploads: Arc<Uploads>) -> Result<BucketProtection, Error> {
+pub(super) async fn protection(uploads: Arc<Uploads>) -> Result<BucketProtection, Error> {
     let versioning: Versioning = uploads.setting("versioning").await?;
     let lock = match uploads.setting::<ObjectLock>("object-lock").await {
-        Ok(lock) => lock.in_words(),
+        Ok(lock) => Some(lock),
         Err(Error::NotFound { .. }) => None,
         Err(error) if Refusal::of(&error).kind == RefusalKind::Unsupported => None,
         Err(error) => return Err(error),
     };
-    Ok(BucketProtection { versions: versioning.status.as_deref() == Some("Enabled"), lock })
+    let retention_days = lock.as_ref().and_then(ObjectLock::days);
+    let versions = versioning.status.as_deref() == Some("Enabled");
+    Ok(BucketProtection { versions, lock: lock.and_then(ObjectLock::in_words), retention_days })
 }
 
 #[derive(Deserialize)]
@@ -110,6 +112,12 @@ struct Retention {
 }
 
 impl ObjectLock {
+    /// The days of the default retention; a year has one more than most, lest a lock be taken for over.
+    fn days(&self) -> Option<u32> {
+        let retention = self.rule.as_ref()?.default_retention.as_ref()?;
+        retention.days.or(retention.years.map(|years| years.saturating_mul(366)))
+    }
+
     fn in_words(self) -> Option<Option<String>> {
         self.object_lock_enabled.filter(|enabled| enabled == "Enabled")?;
         let retention = self.rule.and_then(|rule| rule.default_retention);
@@ -137,6 +145,7 @@ mod tests {
         assert_eq!(lock(&with("")), Some(None));
         let rule = "<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>30</Days></DefaultRetention></Rule>";
         assert_eq!(lock(&with(rule)), Some(Some("GOVERNANCE, 30 days".to_owned())));
+        assert_eq!(quick_xml::de::from_str::<ObjectLock>(&with(rule)).unwrap().days(), Some(30));
         let versioning = |text: &str| quick_xml::de::from_str::<Versioning>(text).unwrap().status;
         assert_eq!(versioning(r#"<VersioningConfiguration xmlns="x"/>"#), None);
         assert_eq!(

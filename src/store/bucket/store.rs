@@ -1,19 +1,20 @@
 //! The bucket as a store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::address::{FileKind, bytes_file};
-use super::client::{BucketClient, PutNew, is_denied};
+use super::client::{BucketClient, PutNew, is_denied, is_unsupported};
 use super::connect::BucketOptions;
 use super::draft::{BucketDraft, BucketPending, Upload, part_bytes, thin_part};
 use super::object::BucketObject;
 use super::probe;
 use super::record_file::RecordFile;
 use crate::redact::Secrets;
-use crate::store::conditions::StoreConditions;
+use crate::store::conditions::{BucketProtection, StoreConditions};
 use crate::store::draft::{Draft, DraftToken, ResumedDraft};
 use crate::store::error::StoreError;
 use crate::store::notice::Notice;
@@ -24,6 +25,8 @@ use crate::store::stored::Stored;
 #[derive(Clone)]
 pub struct BucketStore {
     client: Arc<BucketClient>,
+    /// What the bucket was seen to keep; `None` where this key may not see it.
+    protection: Arc<OnceLock<Option<BucketProtection>>>,
 }
 
 /// The files of an object, as a list has them.
@@ -48,7 +51,22 @@ impl BucketStore {
         stop: &CancellationToken,
         notice: &Notice,
     ) -> Result<Self, StoreError> {
-        Ok(Self { client: Arc::new(BucketClient::new(place, options, secrets, stop, notice)?) })
+        let client = Arc::new(BucketClient::new(place, options, secrets, stop, notice)?);
+        Ok(Self { client, protection: Arc::default() })
+    }
+
+    /// What the bucket keeps; it is asked once.
+    fn protection(&self) -> Result<Option<&BucketProtection>, StoreError> {
+        if self.protection.get().is_none() {
+            let seen = match self.client.with_uploads("read", "its settings", probe::protection) {
+                Ok(seen) => Some(seen),
+                Err(error) if is_denied(&error) || is_unsupported(&error) => None,
+                Err(error) => return Err(error),
+            };
+            // Another thread may have asked, too.
+            let _same = self.protection.set(seen);
+        }
+        Ok(self.protection.get().and_then(Option::as_ref))
     }
 
     /// Where the upload of a draft stands that is not published.
@@ -242,6 +260,23 @@ impl Store for BucketStore {
             }
         }
         Ok(())
+    }
+
+    fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        check_name(name)?;
+        let usual = match self.protection()? {
+            Some(BucketProtection { lock: None, .. }) => return Ok(None),
+            Some(seen) => seen.usual_retention(),
+            None => SignedDuration::ZERO,
+        };
+        let Some(record_file) = self.client.record_file(name)? else { return Ok(None) };
+        let files = [self.client.address.record(name), self.client.address.file(name, &record_file.bytes_file)];
+        let locks = files.iter().map(|key| self.client.locked_until(key, name, usual));
+        Ok(locks.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max())
+    }
+
+    fn keeps_removed(&self) -> Result<bool, StoreError> {
+        Ok(self.protection()?.is_some_and(|seen| seen.versions))
     }
 
     fn conditions(&self) -> Result<Option<StoreConditions>, StoreError> {

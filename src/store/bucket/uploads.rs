@@ -1,11 +1,13 @@
-//! What the library does not ask a server: which uploads are under way, and which parts they have.
+//! What the library does not ask a server: which uploads are under way, which parts they have, what a file is locked by.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use object_store::Error;
 use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody, HttpResponse};
@@ -69,18 +71,19 @@ impl Uploads {
         Ok(numbers.iter().zip(1..).take_while(|(number, wanted)| *number == wanted).count())
     }
 
-    /// Asks for a list, again when the server or the way to it fails for a moment.
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, Error> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.get_once(url).await {
-                Err(error) if pause < LAST_PAUSE && Refusal::of(&error).kind == RefusalKind::Passing => {
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                answer => return answer,
-            }
-        }
+        patient(|| self.get_once(url)).await
+    }
+
+    /// Until when Object Lock lets nobody remove a file: for ever by a legal hold. `None` where there is no lock on it, or
+    /// this key may not see one. Not every server says of a file what it has from the bucket's `usual` retention.
+    pub async fn locked_until(&self, key: &Key, usual: SignedDuration) -> Result<Option<Timestamp>, Error> {
+        let url = format!("{}/{key}", self.url);
+        let answer = patient(|| async {
+            let answer = self.send(Method::HEAD, &url).await?;
+            if answer.status().is_success() { Ok(answer) } else { Err(refused(answer.status(), "")) }
+        });
+        Ok(lock_of(answer.await?.headers(), usual))
     }
 
     /// What tells the removal of a file from every other one, in a bucket that keeps versions; `None` where the file was not
@@ -110,14 +113,51 @@ impl Uploads {
         let body = body.collect().await.map_err(|error| bad(error.into()))?.to_bytes();
         let said = String::from_utf8_lossy(&body);
         if !head.status.is_success() {
-            let source = format!("the server answers with status code: {}: {said}", head.status).into();
-            return Err(match head.status {
-                http::StatusCode::NOT_FOUND => Error::NotFound { path: String::new(), source },
-                _ => bad(source),
-            });
+            return Err(refused(head.status, &said));
         }
         quick_xml::de::from_str(&said).map_err(|error| bad(error.into()))
     }
+}
+
+/// Asks again when the server or the way to it fails for a moment.
+async fn patient<T, A: Future<Output = Result<T, Error>>>(ask: impl Fn() -> A) -> Result<T, Error> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match ask().await {
+            Err(error) if pause < LAST_PAUSE && Refusal::of(&error).kind == RefusalKind::Passing => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn refused(status: StatusCode, said: &str) -> Error {
+    let source = format!("the server answers with status code: {status}: {said}").into();
+    match status {
+        StatusCode::NOT_FOUND => Error::NotFound { path: String::new(), source },
+        _ => Error::Generic { store: "S3", source },
+    }
+}
+
+/// The lock that a file's headers tell of, or that it has had since it was written. One without a date that can be read is
+/// taken for one without an end.
+fn lock_of(headers: &HeaderMap, usual: SignedDuration) -> Option<Timestamp> {
+    let header = |name: &str| {
+        let text = headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+        text.filter(|text| !text.is_empty())
+    };
+    if header("x-amz-object-lock-legal-hold").is_some_and(|hold| hold.eq_ignore_ascii_case("ON")) {
+        return Some(Timestamp::MAX);
+    }
+    let until = header("x-amz-object-lock-retain-until-date");
+    let own = header("x-amz-object-lock-mode").or(until).map(|_| until.and_then(|until| until.parse().ok()));
+    let of_bucket = (!usual.is_zero()).then(|| {
+        let written = rfc2822::parse(header("last-modified")?).ok()?.timestamp();
+        written.checked_add(usual).ok()
+    });
+    own.into_iter().chain(of_bucket).map(|until| until.unwrap_or(Timestamp::MAX)).max()
 }
 
 /// As a signature wants it: what is not plain is escaped, slashes too.
@@ -163,6 +203,29 @@ struct PartEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_without_an_end_that_can_be_read_has_none() {
+        let lock = |headers: &[(&'static str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            lock_of(&headers, SignedDuration::ZERO)
+        };
+        let (mode, date) = ("x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date");
+        let hold = "x-amz-object-lock-legal-hold";
+        assert_eq!(lock(&[]), None);
+        assert_eq!(lock(&[(hold, "OFF"), (mode, ""), (date, "")]), None);
+        let until = "2026-12-31T00:00:00.000Z";
+        assert_eq!(lock(&[(mode, "COMPLIANCE"), (date, until)]), Some(until.parse().unwrap()));
+        for endless in [&[(hold, "ON")][..], &[(mode, "GOVERNANCE")], &[(mode, "COMPLIANCE"), (date, "soon")]] {
+            assert_eq!(lock(endless), Some(Timestamp::MAX), "{endless:?}");
+        }
+        let written = |text: &str| {
+            let headers = HeaderMap::from_iter([(http::header::LAST_MODIFIED, text.parse().unwrap())]);
+            lock_of(&headers, SignedDuration::from_hours(24)).unwrap().to_string()
+        };
+        assert_eq!(written("Tue, 01 Dec 2026 02:00:00 GMT"), "2026-12-02T02:00:00Z");
+        assert_eq!(written("some day"), Timestamp::MAX.to_string());
+    }
 
     #[test]
     fn the_lists_of_a_server_are_read() {
