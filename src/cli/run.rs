@@ -238,6 +238,11 @@ impl Report for runs::AbortReport {
     fn human(&self, page: &mut Page) {
         match self.closed {
             true => page.finding(Mark::Ok, &format!("run {} is aborted", self.run), None),
+            false if self.stays.is_empty() => {
+                let text =
+                    format!("run {} stays open: all is put back, and its journal could not be told so", self.run);
+                page.finding(Mark::Warn, &text, None);
+            }
             false => page.finding(Mark::Warn, &format!("run {} stays open: see what stays", self.run), None),
         }
         items(page, "Put back", &self.put_back);

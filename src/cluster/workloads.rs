@@ -67,6 +67,8 @@ pub struct Workload {
     pub applied_by: Option<String>,
     /// Whether somebody has deleted it, and something keeps it: its controller does nothing more with it.
     pub deleted: bool,
+    /// Whether somebody has paused its rollout: another template stays without pods until it is resumed.
+    pub paused: bool,
 }
 
 impl Workload {
@@ -347,6 +349,7 @@ impl From<&Deployment> for Workload {
             refused: refused.and_then(|c| c.message.clone()),
             applied_by: applied_by(meta),
             deleted: meta.deletion_timestamp.is_some(),
+            paused: spec.and_then(|s| s.paused) == Some(true),
         }
     }
 }
@@ -377,6 +380,7 @@ impl From<&StatefulSet> for Workload {
             refused: None,
             applied_by: applied_by(meta),
             deleted: meta.deletion_timestamp.is_some(),
+            paused: false,
         }
     }
 }

@@ -77,6 +77,9 @@ pub enum SignError {
     /// The signature is not one.
     #[error("the signature cannot be read: {0}")]
     BadSignature(String),
+    /// The signature is of a kind that is not taken, whoever made it.
+    #[error("it was signed {0}")]
+    OtherKind(String),
     /// The key that signed is not in the file of trusted signers.
     #[error("the key that signed it, {fingerprint}, is not among the trusted signers")]
     Unknown {

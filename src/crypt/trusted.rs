@@ -212,13 +212,24 @@ fn read_trusted(path: &Path, failed: impl Fn(io::Error) -> SignError) -> Result<
 /// changed signature could still be good; what it makes of the parsed one must be what was read, line breaks aside.
 fn decode(armored: &[u8]) -> Result<SshSig, SignError> {
     let bad = |reason: String| SignError::BadSignature(reason);
+    if let Some(kind) = [("PGP ", "with GPG"), ("SIGNED MESSAGE", "with a certificate (S/MIME)")].into_iter().find_map(
+        |(mark, kind)| armored.trim_ascii_start().starts_with(format!("-----BEGIN {mark}").as_bytes()).then_some(kind),
+    ) {
+        return Err(SignError::OtherKind(format!("{kind}, and dr takes SSH signatures only")));
+    }
     let signature = SshSig::from_pem(armored).map_err(|e| bad(e.to_string()))?;
     let again = signature.to_pem(LineEnding::LF).map_err(|e| bad(e.to_string()))?;
     let body = |bytes: &[u8]| bytes.iter().copied().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>();
-    if body(armored) == body(again.as_bytes()) {
-        Ok(signature)
-    } else {
-        Err(bad("it is not written as signatures are".into()))
+    if body(armored) != body(again.as_bytes()) {
+        return Err(bad("it is not written as signatures are".into()));
+    }
+    match signature.public_key() {
+        KeyData::Ed25519(_) | KeyData::SkEd25519(_) => Ok(signature),
+        other => {
+            let kind = other.algorithm();
+            let text = format!("by {}, an {kind} key, and dr takes ssh-ed25519 keys only", fingerprint_of(other));
+            Err(SignError::OtherKind(text))
+        }
     }
 }
 
@@ -237,6 +248,30 @@ mod tests {
 
     fn trusting(signer: &Signer) -> TrustedSigners {
         TrustedSigners::parse(&signer.trust_line("backup@host", &[SPACE]), "test")
+    }
+
+    #[test]
+    fn a_good_signature_of_another_kind_is_not_called_forged() {
+        let ecdsa = "-----BEGIN SSH SIGNATURE-----
+U1NIU0lHAAAAAQAAAGgAAAATZWNkc2Etc2hhMi1uaXN0cDI1NgAAAAhuaXN0cDI1NgAAAE
+EE4kO8YqWmIVIYGTeRtd453/NxuMxIia3Bq5DQxmeBJkKumf5El5BKF83vqv08A9MXt8fD
+Qsfs9RkWv+Ty7DhaUQAAAAxkci1idW5kbGVAdjEAAAAAAAAABnNoYTUxMgAAAGMAAAATZW
+Nkc2Etc2hhMi1uaXN0cDI1NgAAAEgAAAAgUjpk3mjwnzH2f5Y7Vnpx5zSt/PUdPHm64dkZ
+YddyuU4AAAAgDykRn8g6j2moBsDxcaOuL4Vt76lQBB3aawIu29El/UU=
+-----END SSH SIGNATURE-----
+";
+        let gpg = "-----BEGIN PGP SIGNATURE-----\n\niHUEABYK\n-----END PGP SIGNATURE-----\n";
+        for (signature, said) in
+            [(ecdsa, "ecdsa-sha2-nistp256 key, and dr takes ssh-ed25519 keys only"), (gpg, "with GPG, and dr takes")]
+        {
+            for text in [TrustedSigners::default().verify(SPACE, b"x", signature.as_bytes()).map(drop)]
+                .into_iter()
+                .chain([TrustedSigners::default().verify_claimed(SPACE, b"x", signature.as_bytes()).map(drop)])
+            {
+                let text = text.unwrap_err().to_string();
+                assert!(text.starts_with("it was signed ") && text.contains(said), "{text}");
+            }
+        }
     }
 
     #[test]

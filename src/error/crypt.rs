@@ -142,7 +142,7 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
             )],
         ),
         SignError::Sign(_) => (Exit::Failure, Vec::new()),
-        SignError::BadSignature(_) | SignError::Mismatch { .. } => {
+        SignError::OtherKind(_) | SignError::BadSignature(_) | SignError::Mismatch { .. } => {
             (Exit::Untrusted, vec!["Do not use it: it was changed after it was signed, or on its way here.".into()])
         }
         SignError::Unknown { fingerprint, file } => (

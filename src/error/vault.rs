@@ -62,19 +62,22 @@ impl From<VaultError> for CommandError {
             VaultError::Ambiguous { .. } => new(Exit::NotFound).hint("Give more characters of the name."),
             VaultError::Damaged { .. } => new(Exit::Damaged)
                 .hint("`dr config verify` names all that is wrong; a clone of the vault elsewhere may have the good file."),
-            VaultError::Incoming { untrusted: true, signers, .. } => new(Exit::Untrusted).hint(format!(
-                "Nothing was taken in. If it is one of your hosts, and its key not revoked: {}.",
-                trust_command(signers)
-            )),
+            VaultError::Incoming { untrusted: true, signers, .. } => new(Exit::Untrusted).hint(match signers {
+                Some(signers) => format!(
+                    "Nothing was taken in. If it is one of your hosts, and its key not revoked: {}.",
+                    trust_command(signers)
+                ),
+                None => "Nothing was taken in. `dr config verify` on the host that pushed it shows all of it.".to_owned(),
+            }),
             VaultError::Incoming { .. } => new(Exit::Damaged).hint(
                 "Nothing was taken in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
             ),
             VaultError::Unbelieved { path, untrusted: true, verified, signers, .. } => {
+                let trust = signers.as_ref().map_or_else(String::new, |signers| {
+                    format!(" If it is one of your hosts, and its key not revoked: {}.", trust_command(signers))
+                });
                 let refused = new(Exit::Untrusted)
-                    .hint(format!(
-                        "`dr config verify` shows all of it. If it is one of your hosts, and its key not revoked: {}.",
-                        trust_command(signers)
-                    ))
+                    .hint(format!("`dr config verify` shows all of it.{trust}"))
                     .hint("If you know that it is right, whoever signed it: `dr config verify --allow-untrusted`.");
                 match verified {
                     Some(commit) => refused.hint(format!(

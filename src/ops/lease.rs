@@ -85,7 +85,7 @@ fn require_kept(release: &str, why: Option<String>) -> Result<()> {
 
 fn lost(release: &str, why: &str) -> CommandError {
     CommandError::new(Exit::Locked, format!("the lease on release {release} was lost: {why}")).hint(
-        "Another run may be at work on the install, or the API server is away: `kubectl get lease` names the holder.",
+        "Another run may be at work on the install, the API server may be away, or this host stood still: `kubectl get lease` names the holder.",
     )
 }
 

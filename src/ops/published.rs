@@ -99,16 +99,24 @@ impl MissingBundle {
 /// nothing is known; where it cannot be read, that is said.
 pub fn missing(ctx: &Ctx, install: &RecordedInstall, catalog: &Catalog) -> Vec<MissingBundle> {
     match read_list(ctx) {
-        Ok(mut listed) => {
-            listed.retain(|listed| listed.is_of(install));
-            newer(listed, catalog)
-        }
+        Ok(listed) => newer(listed.into_iter().filter(|listed| listed.is_of(install)).collect(), catalog),
         Err(error) => {
             let what = format!("whether a newer bundle is missing from store {} is not known: {error}", catalog.store);
             ctx.events.warn(what, error.hints().first().cloned());
             Vec::new()
         }
     }
+}
+
+/// The same of what is known already.
+pub fn missing_of(
+    listed: &HashMap<String, ListedBundle>,
+    install: &RecordedInstall,
+    catalog: &Catalog,
+) -> Vec<MissingBundle> {
+    let mut missing = newer(listed.values().filter(|listed| listed.is_of(install)).cloned().collect(), catalog);
+    missing.sort_by_key(|bundle| bundle.created);
+    missing
 }
 
 /// Refuses to take a store for one without bundles that the config vault has listed bundles of.

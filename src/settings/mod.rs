@@ -146,6 +146,7 @@ pub struct Keys {
     /// The age identity file of this host. A host that only records needs none.
     pub identity: Option<PathBuf>,
     /// Public keys that everything is sealed to, the escrow key among them.
+    #[serde(deserialize_with = "trimmed")]
     pub recipients: Vec<String>,
     /// The SSH private key (ed25519) that signs bundles and the vault's commits.
     pub signing_key: Option<PathBuf>,
@@ -153,6 +154,12 @@ pub struct Keys {
     pub trusted_signers: Option<PathBuf>,
     /// Whose signatures are never believed, whenever they were made: a file with one public key a line.
     pub revoked_signers: Option<PathBuf>,
+}
+
+/// Without the blanks around them that a paste brings along: each is compared with what others have of it.
+fn trimmed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    Ok(texts.iter().map(|text| text.trim().to_owned()).collect())
 }
 
 /// The config vault.
@@ -468,12 +475,15 @@ mod tests {
 
     #[test]
     fn paths_start_at_the_file_and_at_home() {
-        let mut settings =
-            Settings::parse("[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\n", Path::new("x")).unwrap();
+        let mut settings = Settings::parse(
+            "[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\nrecipients=[' a\t']",
+            Path::new("x"),
+        )
+        .unwrap();
         settings.resolve(Path::new("/etc/dr"), Some(Path::new("/home/op")));
         assert_eq!(settings.vault.path.unwrap(), Path::new("/etc/dr/v"));
         assert_eq!(settings.store.path.unwrap(), Path::new("/home/op/s"));
-        assert_eq!(settings.keys.identity.unwrap(), Path::new("/k"));
+        assert_eq!((settings.keys.identity.unwrap(), &*settings.keys.recipients[0]), ("/k".into(), "a"));
     }
 
     #[test]

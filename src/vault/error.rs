@@ -138,8 +138,8 @@ pub enum VaultError {
         first: String,
         /// Whether it is a matter of who signed it.
         untrusted: bool,
-        /// The file of those who are trusted.
-        signers: String,
+        /// The file of those who are trusted, where a key that is not among them has signed.
+        signers: Option<String>,
     },
     /// The vault itself is not what a trusted host would write.
     #[error("the config vault {path} is not used: {first}{}", more(*count))]
@@ -152,8 +152,8 @@ pub enum VaultError {
         untrusted: bool,
         /// The last commit that was verified.
         verified: Option<String>,
-        /// The file of those who are trusted.
-        signers: String,
+        /// The file of those who are trusted, where a key that is not among them has signed.
+        signers: Option<String>,
     },
     /// The branch does not have what was verified here before.
     #[error("the config vault {path} {}: it does not have commit {commit}, which was verified here before", if *has_object { "was moved back" } else { "is another one than before" })]

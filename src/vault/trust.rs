@@ -143,7 +143,7 @@ impl VaultTrust {
             count: refused.count() + 1,
             untrusted: first.flaw.severity() == FlawSeverity::Untrusted,
             verified: base.map(|base| base.to_string()),
-            signers: self.trusted.file().to_owned(),
+            signers: first.flaw.names_a_key().then(|| self.trusted.file().to_owned()),
         })
     }
 

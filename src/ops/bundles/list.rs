@@ -9,9 +9,9 @@ use crate::bundle::{CatalogEntry, Depth};
 use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
+use crate::ops::Ctx;
 use crate::ops::config::when;
-use crate::ops::published::{MissingBundle, missing};
-use crate::ops::{Ctx, quoted};
+use crate::ops::published::MissingBundle;
 use crate::opschain::version::Version;
 
 /// Which bundles are asked for; all when nothing is said. A bundle that cannot be read is none of what is asked for.
@@ -57,14 +57,8 @@ pub fn list(ctx: &Ctx, request: &ListRequest) -> Result<BundleList> {
         Some(_) => error,
         None => mirrors::with_lists(ctx, error),
     })?;
-    let missing = if place.is_none() { missing(ctx, &ctx.vault_install(), &catalog) } else { Vec::new() };
     // Beside the list: whoever reads its rows with another program wants bundles only.
-    for bundle in &missing {
-        let having = mirrors::having(ctx, &bundle.bundle);
-        let hint =
-            having.first().map(|place| format!("Mirror {place} has it: `dr bundle list --store {}`.", quoted(place)));
-        ctx.events.warn(format!("bundle {} of {:.0} {}", bundle.bundle, bundle.created, bundle.why()), hint);
-    }
+    let missing = if place.is_none() { mirrors::warn_of_missing(ctx, &catalog) } else { Vec::new() };
     Ok(BundleList { missing, found: ListReport::new(&catalog, |entry| wanted.takes(entry)) })
 }
 

@@ -2,7 +2,8 @@
 
 use crate::bundle::Catalog;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
+use crate::ops::published::{MissingBundle, missing};
+use crate::ops::{Ctx, quoted};
 
 /// The error of a bundle that the first store has not, or not whole, with the command for each mirror in whose catalog
 /// `find` finds its name.
@@ -26,8 +27,20 @@ pub(super) fn with_lists(ctx: &Ctx, error: CommandError) -> CommandError {
     })
 }
 
+/// Says which bundles of this install the store of the settings should have, newer than all that it has.
+pub(super) fn warn_of_missing(ctx: &Ctx, catalog: &Catalog) -> Vec<MissingBundle> {
+    let missing = missing(ctx, &ctx.vault_install(), catalog);
+    for bundle in &missing {
+        let having = having(ctx, &bundle.bundle);
+        let hint =
+            having.first().map(|place| format!("Mirror {place} has it: `dr bundle list --store {}`.", quoted(place)));
+        ctx.events.warn(format!("bundle {} of {:.0} {}", bundle.bundle, bundle.created, bundle.why()), hint);
+    }
+    missing
+}
+
 /// The mirrors that have the bundle of this name.
-pub(super) fn having(ctx: &Ctx, bundle: &str) -> Vec<String> {
+fn having(ctx: &Ctx, bundle: &str) -> Vec<String> {
     let has = |catalog: &Catalog| catalog.entries.iter().any(|entry| entry.name == bundle && entry.header.is_ok());
     readable(ctx).into_iter().filter(|(_, catalog)| has(catalog)).map(|(place, _)| place).collect()
 }

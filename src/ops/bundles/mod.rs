@@ -338,7 +338,12 @@ fn find_any(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBund
         let mut catalog = ctx.catalog(&*store)?;
         let entry = match &request.bundle {
             Some(text) => catalog.find(text)?,
-            None => newest_of(ctx, &mut catalog, &*store, &trust)?,
+            None => {
+                if request.store.is_none() {
+                    mirrors::warn_of_missing(ctx, &catalog);
+                }
+                newest_of(ctx, &mut catalog, &*store, &trust)?
+            }
         };
         Ok((entry.open(&*store, &trust)?, entry.clone()))
     });
@@ -367,6 +372,10 @@ pub fn bundle_file(text: &str) -> Result<Option<PathBuf>> {
     let absolute = std::path::absolute(path)
         .map_err(|e| CommandError::new(Exit::NotFound, format!("bundle file {text}")).because(e))?;
     if !absolute.is_file() {
+        if absolute.exists() {
+            let what = format!("{} is no file that can be read from any place in it", absolute.display());
+            return Err(CommandError::new(Exit::Usage, what).hint("Keep the bundle in a file, and name that."));
+        }
         return Err(CommandError::new(Exit::NotFound, format!("there is no bundle file {}", absolute.display()))
             .hint("A name without a slash is looked up in the store: `dr bundle list` shows them."));
     }

@@ -131,6 +131,9 @@ pub(super) struct Rollout {
     /// Whether somebody has deleted it, and something keeps it.
     #[serde(default)]
     pub deleted: bool,
+    /// Whether somebody has paused its rollout.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// Whether what is at work is waited for in maintenance mode before the application is stopped.
@@ -225,6 +228,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Re
             ready: one.ready,
             newest: one.updated,
             deleted: one.deleted,
+            paused: one.paused,
         })
         .collect();
     let deployed = newest.as_ref().filter(|newest| newest.status.is_deployed()).map(|newest| newest.revision);

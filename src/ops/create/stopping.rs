@@ -117,7 +117,7 @@ pub(super) fn unready(facts: &CreateFacts) -> Vec<String> {
 
 /// Only pods of the newest template come back, whatever runs now.
 fn of_the_newest(rollout: &Rollout) -> Result<Option<String>> {
-    let Rollout { name, wanted, ready, newest, deleted } = rollout;
+    let Rollout { name, wanted, ready, newest, deleted, paused } = rollout;
     if *deleted {
         let what = format!(
             "Deployment {name} is deleted, and a finalizer keeps it: nothing stops or starts its pods any more"
@@ -130,8 +130,14 @@ fn of_the_newest(rollout: &Rollout) -> Result<Option<String>> {
         let what = format!(
             "{name} is being rolled out: {ready} of its pods are ready, and {newest} of these are of its newest template; those that are stopped would not come back as they are"
         );
+        let way = match paused {
+            true => format!("Its rollout is paused: `kubectl rollout resume deployment/{name}` lets it go on."),
+            false => format!(
+                "Wait for `kubectl rollout status deployment/{name}`; one that is stuck goes back with `kubectl rollout undo deployment/{name}`, or with `dr deploy`."
+            ),
+        };
         return Err(CommandError::new(Exit::Cluster, what)
-            .hint(format!("Wait for `kubectl rollout status deployment/{name}`; one that is stuck goes back with `kubectl rollout undo deployment/{name}`, or with `dr deploy`."))
+            .hint(way)
             .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
     }
     Ok((ready < wanted).then(|| format!("{name} is not ready before it is stopped: {ready} of {wanted} pods")))
@@ -213,20 +219,35 @@ mod tests {
     fn a_writer_that_was_not_ready_is_not_waited_for() {
         let mut facts = good();
         assert!(unready(&facts).is_empty());
-        facts.rollouts = vec![Rollout { name: "opschain-api".into(), wanted: 2, ready: 1, newest: 1, deleted: false }];
+        facts.rollouts = vec![Rollout {
+            name: "opschain-api".into(),
+            wanted: 2,
+            ready: 1,
+            newest: 1,
+            deleted: false,
+            paused: false,
+        }];
         assert_eq!(unready(&facts), ["opschain-api"]);
     }
 
     #[test]
     fn pods_that_serve_and_are_not_of_the_newest_template_are_not_stopped() {
-        let rollout =
-            |ready, newest| Rollout { name: "opschain-api-worker".into(), wanted: 2, ready, newest, deleted: false };
+        let rollout = |ready, newest| Rollout {
+            name: "opschain-api-worker".into(),
+            wanted: 2,
+            ready,
+            newest,
+            deleted: false,
+            paused: false,
+        };
         let error = of_the_newest(&rollout(2, 0)).unwrap_err();
         assert_eq!(error.exit(), Exit::Cluster);
         assert!(
             error.message().starts_with("opschain-api-worker is being rolled out: 2 of its pods are ready"),
             "{error}"
         );
+        let paused = of_the_newest(&Rollout { paused: true, ..rollout(2, 0) }).unwrap_err();
+        assert!(paused.hints()[0].contains("`kubectl rollout resume deployment/opschain-api-worker`"), "{paused}");
         let down = of_the_newest(&rollout(0, 0)).unwrap().unwrap();
         assert_eq!(down, "opschain-api-worker is not ready before it is stopped: 0 of 2 pods");
         assert!(of_the_newest(&rollout(2, 2)).unwrap().is_none());

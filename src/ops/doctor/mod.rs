@@ -24,8 +24,10 @@ pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine], named: bool) -> Findi
     ctx.register_newest_deployments();
     host::helm(ctx, &mut findings).await;
     ctx.events.waiting("the cluster's answers", None);
-    // Of settings that cannot be read it is not known which namespace they name: that of the defaults is nobody's.
-    let is_known = named || ctx.broken_settings().is_none();
+    // Of settings that cannot be read it is not known which namespace they name: that of the defaults is nobody's. An open
+    // run knows its own.
+    let found = super::runs::without_settings(ctx, named).ok();
+    let (ctx, is_known) = (found.as_ref().unwrap_or(ctx), found.is_some());
     let cluster = site::cluster(ctx, is_known, &mut findings).await;
     host::open_runs(ctx, &mut findings).await;
     if let Some(cluster) = cluster.as_ref().filter(|_| is_known) {

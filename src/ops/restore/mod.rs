@@ -341,7 +341,7 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         deployment.is_some() || plan.chart == RestoreChart::Kept,
         has_vault,
         &ctx.install().chart,
-        &plan.opened_by,
+        plan::init(&plan.opened_by, &plan.namespace, &plan.release),
     );
     let upgrade = plan.then_upgrade.as_ref().map(|then| then.command(ctx.install()));
     Ok(RestoreReport {
@@ -373,12 +373,12 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
 }
 
 /// What leads from a restored install, its workers first where they are held, to its next bundle, which needs the deployment in a vault, its chart with it.
-fn next(held: bool, recorded: bool, has_vault: bool, chart: &str, opened_by: &[String]) -> Vec<String> {
+fn next(held: bool, recorded: bool, has_vault: bool, chart: &str, init: String) -> Vec<String> {
     let record = || format!("dr config record --from-helm --chart {chart}");
     let mut commands = match (recorded, has_vault) {
         (true, _) => Vec::new(),
         (false, true) => vec!["dr config verify".into(), record()],
-        (false, false) => vec![plan::init(opened_by), record()],
+        (false, false) => vec![init, record()],
     };
     commands.push("dr bundle create".into());
     if held {
@@ -459,11 +459,15 @@ mod tests {
     #[test]
     fn a_restore_leads_to_the_next_bundle_on_any_host() {
         let record = "dr config record --from-helm --chart oci://r/c";
-        let next = |recorded, has_vault| next(false, recorded, has_vault, "oci://r/c", &["age1escrow".to_owned()]);
+        let init = || plan::init(&["age1escrow".to_owned()], &"ops".into(), &"opschain".into());
+        let next = |recorded, has_vault| next(false, recorded, has_vault, "oci://r/c", init());
         assert_eq!(next(true, true), ["dr bundle create"]);
-        assert_eq!(next(false, false), ["dr init --recipient age1escrow", record, "dr bundle create"]);
+        assert_eq!(
+            next(false, false),
+            ["dr init -n ops --release opschain --recipient age1escrow", record, "dr bundle create"]
+        );
         assert_eq!(next(false, true), ["dr config verify", record, "dr bundle create"]);
-        assert_eq!(super::next(true, true, true, "oci://r/c", &[]), ["dr server start", "dr bundle create"]);
+        assert_eq!(super::next(true, true, true, "oci://r/c", init()), ["dr server start", "dr bundle create"]);
     }
 
     #[tokio::test]

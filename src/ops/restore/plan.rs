@@ -261,7 +261,7 @@ pub(super) fn decide(
     if target.no_vault {
         warnings.push(format!(
             "this host has no config vault to record the restore in, which the next bundle needs: `{}` makes one first",
-            init(&source.opened_by)
+            init(&source.opened_by, &target.namespace_name, &target.release)
         ));
     }
     warnings.extend(source.instead_of);
@@ -336,8 +336,9 @@ fn chart(
 }
 
 /// The command that makes a host ready whose bundles open for the keys that opened this one, too.
-pub(super) fn init(opened_by: &[String]) -> String {
-    opened_by.iter().fold("dr init".to_owned(), |command, key| format!("{command} --recipient {key}"))
+pub(super) fn init(opened_by: &[String], namespace: &NamespaceName, release: &ReleaseName) -> String {
+    let of_install = format!("dr init -n {namespace} --release {release}");
+    opened_by.iter().fold(of_install, |command, key| format!("{command} --recipient {key}"))
 }
 
 #[cfg(test)]

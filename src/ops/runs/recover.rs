@@ -8,7 +8,7 @@ use super::table::puts_back;
 use super::target::{install_of, install_to_put_back, refuse_other_cluster};
 use super::undo::{by_hand, put_back, returns};
 use super::verb::PutBackVerb;
-use super::ways::closing_command;
+use super::ways::{closing_command, resume_command};
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::journal::{self, JournalError, Outcome, Remains, Run, RunStore, StoredRun};
 use crate::names::{NamespaceName, ReleaseName};
@@ -105,6 +105,12 @@ fn interrupted<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBa
     if let Err(error) = Run::parse(stored) {
         let close = closing_command(&*ctx.runs, id).unwrap_or_default();
         let way = match &remains {
+            Some(remains) if remains.foreign => {
+                format!(
+                    "`{}` puts back what can be told of it, and `{close} --close-only` closes it.",
+                    resume_command(id)
+                )
+            }
             Some(_) => format!("`{close}` puts back what can be told of it, and closes it."),
             None => format!("{BY_HAND}; `{close}` closes the run."),
         };

@@ -42,6 +42,9 @@ pub struct PutBackReport {
     pub bundle: Option<String>,
     /// Whether the run is over.
     pub closed: bool,
+    /// A later `dr` has written its journal: what it says is gone by, and only that one, or who asks for it by name, closes it.
+    #[serde(skip)]
+    foreign: bool,
 }
 
 impl PutBackReport {
@@ -73,7 +76,10 @@ impl PutBackReport {
             _ => "dr server status".to_owned(),
         };
         let off = self.writers.iter().filter(|writer| !writer.is_back());
-        let again = (!self.closed).then(|| format!("dr run {again} {}", self.run));
+        let again = (!self.closed).then(|| match self.foreign && self.is_whole() {
+            true => format!("dr run abort {} --close-only", self.run),
+            false => format!("dr run {again} {}", self.run),
+        });
         let mut next: Vec<String> = off.map(way).chain(again).collect();
         next.dedup();
         next
@@ -213,7 +219,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
     }
     let (run, namespace, bundle) = (run.clone(), remains.namespace.clone(), (verb.bundle)(ctx, remains));
-    Ok(PutBackReport { run, namespace, writers, done, left, bundle, closed: false })
+    Ok(PutBackReport { run, namespace, writers, done, left, bundle, closed: false, foreign: remains.foreign })
 }
 
 /// The same, of which nothing more was seen.

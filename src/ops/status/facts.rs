@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
 use crate::ops::prune::span;
-use crate::ops::published;
+use crate::ops::published::{self, MissingBundle};
 use crate::ops::schedule::ScheduleLine;
 use crate::store::Store;
 use crate::vault::{Deployment, How};
@@ -156,10 +156,12 @@ pub(super) struct KnownBundles {
     pub(super) strangers: Vec<String>,
     /// Those that cannot be opened, with the reason.
     pub(super) broken: Vec<(String, String)>,
+    /// Those of the install of the settings that the vault lists, newer than all that are there.
+    pub(super) missing: Vec<MissingBundle>,
 }
 
-/// What a restore has replaced is no state to go back to, and is left out. What the vault lists, signed, and is the newest of
-/// no install, is not opened: it was when it was published.
+/// What a restore has replaced is no state to go back to, and is left out. What the vault lists, signed, and is older than
+/// one of its install that opens, is not opened: it was when it was published.
 ///
 /// # Errors
 /// The store cannot be listed, or whom to trust is not known: then nothing in it is known to be ours.
@@ -178,9 +180,23 @@ pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<KnownBundles> {
     let is_opened = |at: usize, entry: &CatalogEntry| entry.gone.is_none() && !is_taken(at, entry);
     let mut opened: BTreeMap<usize, BundleStanding> =
         catalog.standings(store, &trust, &published::manifests(&listed), is_opened).into_iter().collect();
+    let installs: Vec<Option<String>> = catalog.entries.iter().map(&install).collect();
+    let may_open: Vec<bool> =
+        catalog.entries.iter().enumerate().map(|(at, e)| e.gone.is_none() && is_taken(at, e)).collect();
+    // In most stores there is no such round.
+    for most in [1, 8, 64, usize::MAX] {
+        let is_state = |at: usize| catalog.entries[at].header.as_ref().is_ok_and(|header| header.replaced_by.is_none());
+        let seen = |at| opened.get(&at).map(|seen| matches!(seen, BundleStanding::Ours { .. }) && is_state(at));
+        let next = next_to_open(&installs, &may_open, seen, most);
+        if next.is_empty() {
+            break;
+        }
+        opened.extend(catalog.standings(store, &trust, &published::manifests(&listed), |at, _| next.contains(&at)));
+    }
     // What was not read because of the signal is not to be taken for damaged.
     ctx.check_cancelled()?;
-    let mut known = KnownBundles::default();
+    let missing = published::missing_of(&listed, &ctx.vault_install(), &catalog);
+    let mut known = KnownBundles { missing, ..KnownBundles::default() };
     for (at, entry) in catalog.entries.into_iter().enumerate().filter(|(_, entry)| entry.gone.is_none()) {
         match (opened.remove(&at), &entry.header) {
             (Some(BundleStanding::Stranger(_)), _) => known.strangers.push(entry.name),
@@ -191,6 +207,25 @@ pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<KnownBundles> {
         }
     }
     Ok(known)
+}
+
+/// The next bundles to open, newest first and at most so many of an install: those of installs of which nothing that was
+/// opened stands. `seen` tells of a bundle that was opened whether it does.
+fn next_to_open(
+    installs: &[Option<String>],
+    may_open: &[bool],
+    seen: impl Fn(usize) -> Option<bool>,
+    most: usize,
+) -> BTreeSet<usize> {
+    let stand: BTreeSet<&Option<String>> =
+        (0..installs.len()).filter(|at| seen(*at) == Some(true)).map(|at| &installs[at]).collect();
+    let mut next: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
+    for (at, install) in installs.iter().enumerate() {
+        if may_open[at] && seen(at).is_none() && !stand.contains(install) {
+            next.entry(install).or_default().push(at);
+        }
+    }
+    next.into_values().flat_map(|places| places.into_iter().take(most)).collect()
 }
 
 fn bundle(entry: &CatalogEntry, header: &Header) -> KnownBundle {
@@ -211,4 +246,30 @@ fn restore_of(run: &Run) -> Option<(SignedDuration, u64)> {
     let is_done = replay.begun.verb == "restore" && replay.outcome == Some(Outcome::Done);
     let bytes = replay.begun.plan.get("bytes").and_then(serde_json::Value::as_u64)?;
     is_done.then(|| (replay.last.duration_since(replay.begun.at), bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_newest_of_an_install_does_not_stand_the_next_are_opened() {
+        let installs: Vec<Option<String>> = ["a", "b", "a", "a", "b", "a"].map(|name| Some(name.to_owned())).into();
+        let next = |seen: &[(usize, bool)], may: [bool; 6], most| {
+            let seen: BTreeMap<usize, bool> = seen.iter().copied().collect();
+            let next = next_to_open(&installs, &may, |at| seen.get(&at).copied(), most);
+            next.into_iter().collect::<Vec<_>>()
+        };
+        let all = [true; 6];
+        assert_eq!(next(&[(0, true), (1, true)], all, 1), [0; 0]);
+        assert_eq!(next(&[(0, false), (1, true)], all, 1), [2]);
+        assert_eq!(next(&[(0, false), (1, false)], all, 1), [2, 4]);
+        assert_eq!(next(&[(0, false), (1, false), (2, false), (4, true)], all, 8), [3, 5]);
+        assert_eq!(
+            next(&[(0, false)], [true, false, true, false, false, true], 8),
+            [2, 5],
+            "not what is marked as gone"
+        );
+        assert_eq!(next(&(0..6).map(|at| (at, false)).collect::<Vec<_>>(), all, 8), [0; 0], "all were opened");
+    }
 }

@@ -172,7 +172,13 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
             add("restored", restored(&report.bundles, &facts.targets, facts.now), Some(drill));
         }
     }
-    if let Ok(KnownBundles { ours, strangers, broken }) = &facts.bundles {
+    if let Ok(KnownBundles { ours, strangers, broken, missing }) = &facts.bundles {
+        if let Some(newest) = missing.last() {
+            let others = missing.len() - 1;
+            let more = if others == 0 { String::new() } else { format!("; so are {others} more") };
+            let text = format!("bundle {} of {:.0} {}{more}", newest.bundle, newest.created, newest.why());
+            add("missing", (Level::Bad, text), Some("dr bundle list"));
+        }
         if let Some(newest) = strangers.first() {
             let count = plural(strangers.len() as u64, "bundle");
             let text = format!("{count} of the store count for nothing: nobody trusted here has signed {newest}");
@@ -324,6 +330,7 @@ fn rto(report: &StatusReport) -> (Level, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::published::MissingBundle;
     use crate::ops::status::report::OpenRunStatus;
 
     const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -445,11 +452,22 @@ mod tests {
         let known = facts.bundles.as_mut().unwrap();
         known.strangers = vec!["s-2".into(), "s-1".into()];
         known.broken = vec![("x".into(), "it is cut off".into())];
+        known.missing = vec![MissingBundle {
+            bundle: "m-3".into(),
+            created: now(),
+            opschain_version: "2026-08-20".into(),
+            store: "/bundles".into(),
+            has_other: false,
+        }];
         let report = judge(facts.clone());
         let text = |area| &report.findings.iter().find(|finding| finding.area == area).unwrap().text;
         assert!(text("trust").starts_with("2 bundles") && text("trust").ends_with("signed s-2"), "{}", text("trust"));
         assert_eq!(text("damaged"), "1 bundle cannot be opened: x: it is cut off");
-        assert_eq!((report.bundles.count, unwell(facts)), (1, "trust damaged".into()));
+        assert_eq!(
+            text("missing"),
+            "bundle m-3 of 2026-11-23T12:00:00Z is not in the store: it was published in /bundles"
+        );
+        assert_eq!((report.bundles.count, unwell(facts)), (1, "!missing trust damaged".into()));
     }
 
     #[test]
@@ -467,6 +485,7 @@ mod tests {
             ours: vec![of("a/x", 1), of("b/x", 40), of("c/x", 30), of("a/x", 2)],
             strangers: vec!["s".into()],
             broken: vec![("x".into(), "it is cut off".into())],
+            missing: Vec::new(),
         };
         let seen = all(known, "/bundles".into(), &facts(Vec::new()).targets, now());
         let lines: Vec<_> =

@@ -134,9 +134,9 @@ fn refuse(found: &Verification, anyone: bool, trusted: &TrustedSigners) -> Resul
             if let Some(error) = first.unread() {
                 return Err(error);
             }
-            let first = format!("{} {}", first.what, first.says);
             let untrusted = found.severity() == Some(FlawSeverity::Untrusted);
-            let signers = trusted.file().to_owned();
+            let signers = first.flaw.names_a_key().then(|| trusted.file().to_owned());
+            let first = format!("{} {}", first.what, first.says);
             Err(VaultError::Incoming { count: refused.count(), first, untrusted, signers })
         }
     }

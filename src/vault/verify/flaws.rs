@@ -81,6 +81,11 @@ pub enum FlawSeverity {
 }
 
 impl Flaw {
+    /// Whether there is a key that whoever trusts it would be helped by.
+    pub fn names_a_key(self) -> bool {
+        self == Self::UntrustedSigner
+    }
+
     /// What it says of the vault.
     pub fn severity(self) -> FlawSeverity {
         match self {

@@ -93,6 +93,7 @@ fn signer(commit: &Commit, trusted: &TrustedSigners, earliest: Option<Timestamp>
             | SignError::Revoked { .. } => {
                 finding(commit, Flaw::UntrustedSigner, format!("was not signed by somebody trusted: {error}"))
             }
+            other @ SignError::OtherKind(_) => finding(commit, Flaw::BadSignature, format!("is not believed: {other}")),
             other => finding(commit, Flaw::BadSignature, format!("has a bad signature: {other}")),
         })
     };
