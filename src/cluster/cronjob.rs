@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, FIELD_MANAGER, Objects};
 use super::obstacle::{Standing, of_stuck_pod};
+use super::pod::CONTAINER;
 use super::podstate::PodState;
 use super::wait::Wait;
 use super::{MANAGED_BY, MANAGER};
@@ -262,8 +263,8 @@ impl Cluster {
             (end.exit_code != 0).then_some((container.name, end.exit_code))
         });
         let code = failed.as_ref().map(|(_, code)| *code).or(succeeded.then_some(0));
-        let container = failed.map(|(name, _)| name);
-        let log = self.log_tail(&pod.name_any(), container.as_deref(), LAST_LINES, false).await.unwrap_or_default();
+        let container = failed.as_ref().map_or(CONTAINER, |(name, _)| name);
+        let log = self.log_tail(&pod.name_any(), container, LAST_LINES, false).await.unwrap_or_default();
         (code, log)
     }
 }

@@ -88,7 +88,7 @@ impl Cluster {
             DirectoryDatabase::Data => "1",
         };
         let command = ["sh", "-c", READ, number];
-        let output = self.exec(&server.pod, Some(&server.container), &command, None, LIMIT).await?;
+        let output = self.exec(&server.pod, &server.container, &command, None, LIMIT).await?;
         let mut text = Zeroizing::new(output.stdout);
         if output.exit != 0 {
             return Err(ClusterError::Command {
@@ -130,7 +130,7 @@ impl Cluster {
         input.extend_from_slice(login.password.as_bytes());
         input.push(b'\n');
         input.extend_from_slice(changes.as_bytes());
-        let output = self.exec(&server.pod, Some(&server.container), &command, Some(&input), LIMIT).await?;
+        let output = self.exec(&server.pod, &server.container, &command, Some(&input), LIMIT).await?;
         let said = || DirectoryComplaint { code: output.exit, words: last_words(&output.stderr) };
         Ok((output.exit != 0).then(said))
     }

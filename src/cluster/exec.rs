@@ -44,7 +44,8 @@ pub(super) enum Stdin {
 impl Cluster {
     /// Runs a command in a pod's container and waits for it to end. Any exit code is an answer, not an error.
     ///
-    /// `stdin` goes to the command, never to its argument list. Exec can lose the end of a long output and still say
+    /// The container has to be named: what a site puts beside it may stand first, and a pod of several whose default is not
+    /// among them is refused. `stdin` goes to the command, never to its argument list. Exec can lose the end of a long output and still say
     /// 0, so what matters must carry a mark of its own end (as [`Cluster::psql`] does).
     ///
     /// # Errors
@@ -53,7 +54,7 @@ impl Cluster {
     pub async fn exec(
         &self,
         pod: &str,
-        container: Option<&str>,
+        container: &str,
         command: &[&str],
         stdin: Option<&[u8]>,
         limit: Duration,
@@ -71,7 +72,7 @@ impl Cluster {
     pub async fn exec_ok(
         &self,
         pod: &str,
-        container: Option<&str>,
+        container: &str,
         command: &[&str],
         stdin: Option<&[u8]>,
         limit: Duration,
@@ -91,22 +92,20 @@ impl Cluster {
     pub(super) async fn exec_with(
         &self,
         pod: &str,
-        container: Option<&str>,
+        container: &str,
         command: &[&str],
         stdin: Option<&[u8]>,
         close: Stdin,
         limit: Duration,
     ) -> Result<ExecOutput> {
-        let mut params = AttachParams::default()
+        let params = AttachParams::default()
+            .container(container)
             .stdin(stdin.is_some())
             .stdout(true)
             .stderr(true)
             .max_stdin_buf_size(BUFFER)
             .max_stdout_buf_size(BUFFER)
             .max_stderr_buf_size(BUFFER);
-        if let Some(container) = container {
-            params = params.container(container);
-        }
         let pods = self.here::<Pod>();
         // A WebSocket begins with a GET, so this is the verb that the rules see; from Kubernetes 1.35 on also `create`.
         let ask = pods.ask("get", Some(pod)).of_part("exec");

@@ -13,6 +13,8 @@ use super::podrules::{MIB, PodClaims, PodRules};
 use super::{MANAGED_BY, RUN_LABEL};
 use crate::quantity;
 
+/// The container of every pod that `dr` makes; others may have been put beside it, and before it.
+pub(super) const CONTAINER: &str = "dr";
 /// Where the agent's program is in a helper pod.
 pub const AGENT: &str = "/dr/agent";
 /// Where the agent listens.

@@ -288,15 +288,9 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such pod or log, or it may not be read.
-    pub async fn log_tail(
-        &self,
-        pod: &str,
-        container: Option<&str>,
-        lines: i64,
-        previous: bool,
-    ) -> Result<Vec<String>> {
+    pub async fn log_tail(&self, pod: &str, container: &str, lines: i64, previous: bool) -> Result<Vec<String>> {
         let params = LogParams {
-            container: container.map(str::to_owned),
+            container: Some(container.to_owned()),
             tail_lines: Some(lines),
             previous,
             ..LogParams::default()
@@ -309,7 +303,7 @@ impl Cluster {
     /// The lines that tell why a pod does not come up; of the run before when it keeps crashing. Empty when there are
     /// none: a missing log must not hide the failure that it would explain.
     pub(super) async fn telling_log(&self, state: &PodState) -> Vec<String> {
-        let container = state.container.as_deref();
+        let Some(container) = state.container.as_deref() else { return Vec::new() };
         let before = state.restarts > 0;
         for previous in [true, false].into_iter().filter(|previous| before || !previous) {
             let lines = self.log_tail(&state.name, container, SEARCHED_LINES, previous).await.unwrap_or_default();

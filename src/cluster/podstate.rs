@@ -1,6 +1,6 @@
 //! What a pod's status says, in the words that an operator looks for.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus};
 use serde::Serialize;
 
 /// Reasons after which a pod does not start without somebody's help.
@@ -21,7 +21,7 @@ pub struct PodState {
     pub reason: Option<String>,
     /// Whether `reason` is one that does not pass by itself.
     pub stuck: bool,
-    /// The container that `reason` is about.
+    /// The container that `reason` is about, or that is not ready yet.
     pub container: Option<String>,
     /// Restarts of all its containers.
     pub restarts: i32,
@@ -46,7 +46,7 @@ impl PodState {
         let (container, reason) = match (held_up, evicted.or(unscheduled)) {
             (Some((container, reason)), None) => (Some(container), Some(reason)),
             (_, Some(reason)) => (None, Some(reason)),
-            (None, None) => (None, None),
+            (None, None) => (not_ready(status), None),
         };
         Self {
             name: pod.metadata.name.clone().unwrap_or_default(),
@@ -76,6 +76,16 @@ impl PodState {
         };
         format!("{} {state}", self.name)
     }
+}
+
+/// The first of its containers that runs and does not serve yet.
+fn not_ready(status: Option<&PodStatus>) -> Option<String> {
+    status?
+        .container_statuses
+        .iter()
+        .flatten()
+        .find(|container| !container.ready)
+        .map(|container| container.name.clone())
 }
 
 /// What holds a container up, if anything does.
@@ -131,6 +141,17 @@ mod tests {
                 "opschain-db-1-initdb-7xk2p Error: exit code 3",
                 "opschain-api-6f7c9d5b8-old terminating",
             ]
+        );
+    }
+
+    #[test]
+    fn whose_log_to_read_is_known_of_what_fails_and_of_what_does_not_serve_yet() {
+        let pods = recorded("pods.json");
+        let containers: Vec<Option<&str>> = pods.iter().map(|pod| pod.container.as_deref()).collect();
+        assert_eq!(
+            containers,
+            [Some("api"), None, Some("postgres"), Some("agent"), None, Some("initdb"), None],
+            "{pods:?}"
         );
     }
 

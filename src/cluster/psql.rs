@@ -93,10 +93,10 @@ impl Cluster {
             "SET application_name = '{APPLICATION}';\n{OWN_SETTINGS}\n{}\n;\n\\echo\n\\echo '{END}'\n\\q\n",
             statement.trim().trim_end_matches(';')
         );
-        let container = Some(POSTGRES_CONTAINER);
         let answer = async {
             let input = Some(input.as_bytes());
-            let output = self.exec_with(pod, container, &command, input, Stdin::KeepOpen, STATEMENT_LIMIT).await?;
+            let run = self.exec_with(pod, POSTGRES_CONTAINER, &command, input, Stdin::KeepOpen, STATEMENT_LIMIT);
+            let output = run.await?;
             if output.exit != 0 {
                 return Err(ClusterError::Sql { act: act.to_owned(), message: complaint(&output.stderr, output.exit) });
             }

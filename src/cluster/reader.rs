@@ -17,7 +17,7 @@ use super::error::{ClusterError, Result};
 use super::exec::last_words;
 use super::kube::Cluster;
 use super::placement::PodPlacement;
-use super::pod::{self, HelperPod, PodError};
+use super::pod::{self, CONTAINER, HelperPod, PodError};
 
 const TEMPLATE: &str = include_str!("../../templates/reader-pod.yaml");
 /// Where the volume is in the pod.
@@ -112,7 +112,7 @@ impl Cluster {
         let script = format!(
             "kill -USR1 1; find {ROOT} -mindepth 1 -name lost+found -prune -o -type f -printf '%s %T@ %P\\0' && printf 'end\\0' || printf 'some\\0'"
         );
-        let said = self.exec(pod, None, &["/bin/sh", "-c", &script], None, PIECE_LIMIT).await?;
+        let said = self.exec(pod, CONTAINER, &["/bin/sh", "-c", &script], None, PIECE_LIMIT).await?;
         listed(&said.stdout, &said.stderr).ok_or_else(|| ClusterError::Session {
             pod: pod.to_owned(),
             command: "find".into(),
@@ -223,7 +223,7 @@ impl PieceOf {
         let command = ["/bin/sh", "-c", script, "dd", &input, &skip, &count];
         let mut tries = 1;
         loop {
-            let cause = match self.cluster.exec_ok(&self.pod, None, &command, None, PIECE_LIMIT).await {
+            let cause = match self.cluster.exec_ok(&self.pod, CONTAINER, &command, None, PIECE_LIMIT).await {
                 Ok(bytes) if bytes.len() as u64 == length => return Ok(bytes),
                 Ok(bytes) => ClusterError::Session {
                     pod: self.pod.clone(),

@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
-
-/// The container of its pods that makes the bundle.
-const CONTAINER: &str = "dr";
+use super::pod::CONTAINER;
 
 /// What a schedule in the cluster was made with: what making it anew takes, unless told otherwise.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -30,7 +30,7 @@ impl Cluster {
     /// The pod cannot be asked, or its answer is not understood.
     pub async fn volume_free(&self, pod: &str) -> Result<u64> {
         let command = ["df", "-B1", "--output=avail", "/var/lib/postgresql/data"];
-        let said = self.exec_ok(pod, Some(POSTGRES_CONTAINER), &command, None, ASK_LIMIT).await?;
+        let said = self.exec_ok(pod, POSTGRES_CONTAINER, &command, None, ASK_LIMIT).await?;
         let text = String::from_utf8_lossy(&said);
         let free = text.lines().last().and_then(|line| line.trim().parse().ok());
         free.ok_or_else(|| ClusterError::Unexpected {

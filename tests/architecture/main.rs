@@ -144,6 +144,26 @@ fn a_module_with_files_of_its_own_is_a_folder() {
     assert!(beside.is_empty(), "{}", beside.join("\n"));
 }
 
+/// A pod may have containers that nobody asked for, and then the first or the default one is not the one that is meant.
+#[test]
+fn every_exec_and_every_log_names_its_container() {
+    let begin = regex::Regex::new(r"AttachParams|LogParams").unwrap();
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        for statement in shipped(&text).split(';').filter(|statement| begin.is_match(statement)) {
+            if statement.trim_start().starts_with("use ") || statement.contains("\nuse ") {
+                continue;
+            }
+            seen += 1;
+            if !statement.contains(".container(") && !statement.contains("container: Some(") {
+                wrong.push(format!("{}: {}", path.display(), statement.trim()));
+            }
+        }
+    }
+    assert!(seen >= 3 && wrong.is_empty(), "{seen} seen, without a container: {}", wrong.join("\n"));
+}
+
 #[test]
 fn what_others_have_written_is_read_through_the_one_reader() {
     // An age file in memory, which is no longer when it is opened.

@@ -183,7 +183,7 @@ async fn a_command_in_a_pod_has_a_verdict_and_its_whole_output() {
     let install = install().await;
     let cluster = &install.cluster;
     let pod = cluster.primary_pod(DATABASE).await.unwrap().metadata.name.unwrap();
-    let container = Some("postgres");
+    let container = "postgres";
     let limit = Duration::from_secs(30);
     let said =
         cluster.exec(&pod, container, &["sh", "-c", "echo out; echo err >&2; exit 7"], None, limit).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_command_in_a_pod_has_a_verdict_and_its_whole_output() {
     assert!(matches!(error, ClusterError::Session { .. }), "{error}");
     let error = cluster.exec(&pod, container, &["sleep", "600"], None, Duration::from_secs(1)).await.unwrap_err();
     assert!(error.to_string().contains("no verdict in 1 s"), "{error}");
-    let error = cluster.exec("no-such-pod", None, &["true"], None, limit).await.unwrap_err();
+    let error = cluster.exec("no-such-pod", container, &["true"], None, limit).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
 }
 

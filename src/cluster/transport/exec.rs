@@ -7,6 +7,7 @@ use kube::api::{Api, AttachParams};
 use kube::core::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::pod::CONTAINER;
 use super::dial::{AgentSession, Words};
 use super::socket::{self, Channels, Socket, Taken};
 
@@ -14,8 +15,6 @@ const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 /// How the command ended, as a `Status`.
 const VERDICT: u8 = 3;
-/// The container of a helper pod; others may have been put beside it.
-const CONTAINER: &str = "dr";
 
 /// Runs `command` in a helper pod.
 ///

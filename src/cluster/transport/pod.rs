@@ -1,13 +1,13 @@
 //! Sessions by exec into a pod.
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::Api;
 
 use super::dial::{AgentSession, Dial, DialError};
 use super::exec;
 use crate::cluster::error::innermost;
-use crate::cluster::pod::{AGENT, SOCKET};
+use crate::cluster::pod::{AGENT, CONTAINER, SOCKET};
 
 /// Opens sessions by exec into a pod.
 pub(super) struct ExecDial {
@@ -47,7 +47,8 @@ fn ended(pod: &Pod) -> Option<String> {
     if !matches!(phase, "Failed" | "Succeeded") {
         return None;
     }
-    let terminated = status.container_statuses.iter().flatten().find_map(|container| {
+    let own = |container: &&ContainerStatus| container.name == CONTAINER;
+    let terminated = status.container_statuses.iter().flatten().find(own).and_then(|container| {
         container.state.as_ref()?.terminated.as_ref().map(|end| match (&end.reason, &end.message) {
             (Some(reason), Some(message)) => format!("{reason}, {}", message.trim()),
             (Some(reason), None) => format!("{reason}, exit code {}", end.exit_code),

@@ -69,7 +69,7 @@ pub(super) async fn analyze(cluster: &Cluster, primary: &str) -> Result<Vec<Stri
     for database in &databases {
         let name = format!("--dbname={database}");
         let command = ["psql", "-Xq", "-U", "postgres", name.as_str(), "-c", "ANALYZE"];
-        cluster.exec_ok(primary, Some(POSTGRES_CONTAINER), &command, None, ANALYZE_LIMIT).await?;
+        cluster.exec_ok(primary, POSTGRES_CONTAINER, &command, None, ANALYZE_LIMIT).await?;
     }
     Ok(databases)
 }
@@ -94,8 +94,7 @@ pub(super) async fn remove_kept_folders(cluster: &Cluster, primary: &str, run: &
     let script = format!(
         "cd /var/lib/postgresql/data && for f in dr-*{run}*; do [ -e \"$f\" ] || continue; rm -rf -- \"$f\" && echo \"$f\"; done; echo removed"
     );
-    let said =
-        cluster.exec_ok(primary, Some(POSTGRES_CONTAINER), &["/bin/sh", "-c", &script], None, REMOVE_LIMIT).await?;
+    let said = cluster.exec_ok(primary, POSTGRES_CONTAINER, &["/bin/sh", "-c", &script], None, REMOVE_LIMIT).await?;
     let text = String::from_utf8_lossy(&said);
     Ok(text.lines().filter(|line| *line != "removed").map(str::to_owned).collect())
 }

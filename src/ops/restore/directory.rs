@@ -294,7 +294,7 @@ async fn outside(work: &RestoreWork, host: &str, port: u16) -> Result<Done<Direc
     let (cluster, pod, server) = (work.ctx.cluster().await?, work.primary().await?, format!("{host}:{port}"));
     let port = port.to_string();
     let command = ["timeout", "10", "bash", "-c", "exec 3<>\"/dev/tcp/$0/$1\"", host, &port];
-    let fails = match cluster.exec(&pod, Some(POSTGRES_CONTAINER), &command, None, OUTSIDE_LIMIT).await {
+    let fails = match cluster.exec(&pod, POSTGRES_CONTAINER, &command, None, OUTSIDE_LIMIT).await {
         Ok(output) if output.exit == 0 => None,
         Ok(output) if output.exit == 124 => Some("no answer in 10 s".to_owned()),
         Ok(output) => Some(output.stderr.lines().last().unwrap_or("no connection").trim().to_owned()),
