@@ -4,7 +4,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
+};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
 use serde::Serialize;
@@ -251,6 +253,12 @@ where
     pub(super) async fn list(&self, labels: Option<&str>) -> Result<Vec<K>> {
         let params = labels.map_or_else(ListParams::default, |labels| ListParams::default().labels(labels));
         Ok(self.cluster.ask(self.ask("list", None), self.api.list(&params)).await?.items)
+    }
+
+    /// Lists the objects without their contents.
+    pub(super) async fn list_metadata(&self) -> Result<Vec<ObjectMeta>> {
+        let list = self.cluster.ask(self.ask("list", None), self.api.list_metadata(&ListParams::default())).await?;
+        Ok(list.items.into_iter().map(|object| object.metadata).collect())
     }
 
     pub(super) async fn list_fields(&self, fields: &str) -> Result<Vec<K>> {

@@ -6,6 +6,7 @@
 
 pub mod access;
 mod again;
+mod beside;
 pub mod claim;
 mod claimpod;
 pub mod cnpg;
@@ -48,6 +49,7 @@ mod watchdog;
 pub mod workloads;
 
 pub use access::{ObjectRight, Permission};
+pub use beside::{BesideRelease, OwnObjects};
 pub use claim::{StandingClaim, WantedClaim, first_instance};
 pub use claimpod::{ClaimPod, ClaimUse, ClaimUser};
 pub use comeback::{Lack, OverfullQuota, PodNeeds};

@@ -17,12 +17,15 @@ use super::kube::Cluster;
 use super::wait::Wait;
 use crate::event::Events;
 
-/// The kinds that make a namespace not empty: group, version, kind, plural.
+/// A kind of objects: group, version, kind, plural.
+pub(super) type Kind = (&'static str, &'static str, &'static str, &'static str);
+
+/// The kinds that make a namespace not empty.
 ///
 /// A fixed list rather than discovery: it is the same on every cluster, needs no permission beyond its own, and holds
 /// everything that an OpsChain install consists of. What only follows from these (endpoints, events, replica sets'
 /// pods) is counted with its owner.
-const KINDS: &[(&str, &str, &str, &str)] = &[
+const KINDS: &[Kind] = &[
     ("postgresql.cnpg.io", "v1", "Cluster", "clusters"),
     ("postgresql.cnpg.io", "v1", "Pooler", "poolers"),
     ("postgresql.cnpg.io", "v1", "ScheduledBackup", "scheduledbackups"),
@@ -43,22 +46,11 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
 ];
 
-/// The kinds that a site puts into a namespace to rule it.
-const SITE_KINDS: &[(&str, &str, &str, &str)] = &[
-    ("", "v1", "ResourceQuota", "resourcequotas"),
-    ("", "v1", "LimitRange", "limitranges"),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
-];
-/// The annotation of what helm has made.
-const OF_RELEASE: &str = "meta.helm.sh/release-name";
-/// How labels of a namespace begin that every namespace has, or that say nothing to a site.
-const PLAIN_LABELS: [&str; 2] = ["kubernetes.io/metadata.name", "dr.opschain/"];
 /// The labels that decide which pods the namespace admits.
 const POD_SECURITY: &str = "pod-security.kubernetes.io/";
 
 /// What Kubernetes, the database operator and widespread add-ons put into a namespace by themselves, and leave there.
-const EVERYWHERE: &[(&str, &str)] = &[
+pub(super) const EVERYWHERE: &[(&str, &str)] = &[
     ("ConfigMap", "cnpg-default-monitoring"),
     ("ServiceAccount", "default"),
     ("ConfigMap", "kube-root-ca.crt"),
@@ -147,39 +139,15 @@ impl Cluster {
         Ok(namespace.and_then(|namespace| Some(namespace.metadata.creation_timestamp?.0)))
     }
 
-    /// What rules the namespace and is not of a Helm release: labels, quotas, limits, network policies, bindings; by kind and
-    /// name. What may not be listed is not told.
-    ///
-    /// # Errors
-    /// The cluster does not answer.
-    pub async fn of_site(&self) -> Result<Vec<String>> {
-        let labels = self.namespace_labels().await?.into_keys();
-        let ruling = labels.filter(|label| !PLAIN_LABELS.iter().any(|plain| label.starts_with(plain)));
-        let mut found: Vec<String> = ruling.map(|label| format!("namespace label {label}")).collect();
-        for kind in SITE_KINDS {
-            let objects = match self.objects_of(kind).await {
-                Err(error) if error.is_forbidden() => continue,
-                objects => objects?,
-            };
-            let foreign = objects.into_iter().filter(|object| !object.annotations.contains_key(OF_RELEASE));
-            found.extend(foreign.map(|object| object.object.to_string()));
-        }
-        Ok(found)
-    }
-
     /// The labels of the namespace that decide which pods it admits.
     ///
     /// # Errors
     /// It may not be read.
     pub async fn pod_security(&self) -> Result<BTreeMap<String, String>> {
-        let mut labels = self.namespace_labels().await?;
+        let namespace = self.wide::<Namespace>().get_opt(self.namespace()).await?;
+        let mut labels = namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default();
         labels.retain(|label, _| label.starts_with(POD_SECURITY));
         Ok(labels)
-    }
-
-    async fn namespace_labels(&self) -> Result<BTreeMap<String, String>> {
-        let namespace = self.wide::<Namespace>().get_opt(self.namespace()).await?;
-        Ok(namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default())
     }
 
     /// Makes the namespace with the given labels. `false`: it is there already, and is left as it is.
@@ -265,7 +233,7 @@ impl Cluster {
         self.dynamic(types).delete(&object.name, &DeleteParams::background()).await.map(drop)
     }
 
-    async fn objects_of(&self, kind: &(&str, &str, &str, &str)) -> Result<Vec<StandingObject>> {
+    async fn objects_of(&self, kind: &Kind) -> Result<Vec<StandingObject>> {
         match self.dynamic(types_of(kind)).list(None).await {
             Ok(list) => {
                 let (.., kind, _) = kind;
@@ -278,7 +246,7 @@ impl Cluster {
     }
 }
 
-fn types_of((group, version, kind, plural): &(&str, &str, &str, &str)) -> ApiResource {
+pub(super) fn types_of((group, version, kind, plural): &Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
@@ -298,12 +266,16 @@ fn counts(kind: &str, object: &DynamicObject) -> bool {
     let labels = object.metadata.labels.as_ref();
     let own = labels.and_then(|l| l.get(super::MANAGED_BY)).is_some_and(|by| by == super::MANAGER);
     let token = kind == "Secret" && object.data["type"] == "kubernetes.io/service-account-token";
-    let owned = object.metadata.owner_references.iter().flatten().any(|owner| {
-        KINDS.iter().any(|(group, _, kind, _)| {
+    !(own || token || is_owned(&object.metadata, KINDS) || EVERYWHERE.contains(&(kind, name)))
+}
+
+/// Whether an object of one of the kinds owns it.
+pub(super) fn is_owned(meta: &ObjectMeta, kinds: &[Kind]) -> bool {
+    meta.owner_references.iter().flatten().any(|owner| {
+        kinds.iter().any(|(group, _, kind, _)| {
             *kind == owner.kind && owner.api_version.split_once('/').map_or("", |(group, _)| group) == *group
         })
-    });
-    !(own || token || owned || EVERYWHERE.contains(&(kind, name)))
+    })
 }
 
 #[cfg(test)]

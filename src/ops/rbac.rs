@@ -129,6 +129,8 @@ const LOOK: &[Rule] = &[
     ("batch", &["jobs", "cronjobs"], Only::All, READ),
     ("autoscaling", &["horizontalpodautoscalers"], Only::All, &["list"]),
     ("networking.k8s.io", &["ingresses", "networkpolicies"], Only::All, READ),
+    ("policy", &["poddisruptionbudgets"], Only::All, &["list"]),
+    ("cert-manager.io", &["certificates", "issuers"], Only::All, &["list"]),
     (RBAC, &["roles", "rolebindings"], Only::All, READ),
     ("postgresql.cnpg.io", &["clusters", "poolers", "scheduledbackups"], Only::All, READ),
     ("coordination.k8s.io", &["leases"], Only::All, &["get"]),

@@ -178,9 +178,21 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
     let privileged = "pod-security.kubernetes.io/enforce=privileged";
     label(&host, privileged);
     label(&host, "site.example.org/zone=dmz");
+    let zone = ["annotate", "namespace", &host.namespace, "site.example.org/contact=us"];
+    command("kubectl").args(zone).run().ok();
+    host.kubectl(&["create", "configmap", "own-settings", "--from-literal=key=in-it-9Zq4"]).ok();
+    host.kubectl(&["create", "secret", "generic", "own-token", "--from-literal=key=in-it-9Zq4"]).ok();
+    host.kubectl(&["create", "ingress", "own-portal", "--rule=portal.example.org/*=own:80"]).ok();
     host.bundle(&[]);
     let scope = host.dr(["bundle", "show", "--scope", "--any-signer"]).ok();
-    assert!(scope.contains("namespace label site.example.org/zone"), "{scope}");
+    // In the namespace of the stand-in, all that is not named is its own, or carried.
+    for words in [
+        "namespace label site.example.org/zone, namespace annotation site.example.org/contact",
+        "neither the Helm release nor the bundle has it: Ingress own-portal, Secret own-token, ConfigMap own-settings",
+    ] {
+        assert!(scope.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{words}: {scope}");
+    }
+    assert!(!scope.contains("in-it-9Zq4") && !scope.contains("a look at all that stands"), "{scope}");
     host.delete_namespace();
     let belongs_to = |namespace: &str| {
         let change = format!("meta.helm.sh/release-namespace={namespace}");
@@ -239,6 +251,8 @@ fn a_bundle_is_made_and_restored_with_the_rights_that_dr_rbac_prints_and_no_othe
     limited(&["server", "status"]).fails(12, &["not allowed to"]);
     apply(&host, &create);
     limited(&["bundle", "create", "--yes"]).ok();
+    let scope = host.dr(["bundle", "show", "--scope", "--any-signer"]).ok();
+    assert!(!scope.contains("a look at all that stands in the namespace"), "{scope}");
     let left = "role,rolebinding,serviceaccount,pod";
     let left = host.kubectl(&["get", left, "-l", "dr.opschain/run", "-o", "name"]).ok();
     assert_eq!(left, "", "nothing of the run is left");

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::{
-    Cluster, ClusterError, Database, DatabaseFacts, Permission, PodPlacement, PodRefusal, PodsReturn, WATCHDOG_NEEDS,
-    WalWritten,
+    BesideRelease, Cluster, ClusterError, Database, DatabaseFacts, OwnObjects, Permission, PodPlacement, PodRefusal,
+    PodsReturn, WATCHDOG_NEEDS, WalWritten,
 };
 use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
@@ -22,7 +22,7 @@ use crate::vault::Deployment;
 use super::asked_volumes::{self, AskedVolumes};
 use super::request::CreateRequest;
 use super::vault_config::VaultConfig;
-use super::{directory, lost_wal, quiet, recognise};
+use super::{directory, lost_wal, preserved, quiet, recognise};
 
 /// A live install, and where its bundle is to go, as they were seen. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,9 +110,9 @@ pub(super) struct CreateFacts {
     /// Whether there is no vault here, and what was taken from one stands in for it.
     #[serde(default)]
     pub carried: bool,
-    /// What the site has put into the namespace.
+    /// What stands in the namespace beside the release.
     #[serde(default)]
-    pub of_site: Vec<String>,
+    pub beside: BesideRelease,
     /// The volumes that are to be taken along.
     #[serde(default)]
     pub volumes: AskedVolumes,
@@ -211,11 +211,13 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Re
     if let Some(deployment) = &deployment {
         VaultConfig::refuse_other_recipients(&ctx.config_source()?, deployment, &recipients)?;
     }
-    let stored = match &newest {
+    let values = match &newest {
         // A release that went meanwhile has none.
-        Some(newest) => Some(StoredFacts::of(&ctx.stored_values(newest.revision).await?.unwrap_or_default())),
+        Some(newest) => Some(ctx.stored_values(newest.revision).await?.unwrap_or_default()),
         None => None,
     };
+    let stored = values.as_deref().map(StoredFacts::of);
+    let carried = preserved::preserved(&values.unwrap_or_default());
     look("the cluster's answers: what is at work, and what may be");
     let others = cluster.databases().await?;
     let workloads = cluster.workloads().await?;
@@ -253,6 +255,10 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Re
     let (create, switch) = (rbac::to_create(), rbac::to_switch());
     let denied = tokio::try_join!(cluster.denied(&create), cluster.denied(&switch), cluster.denied(WATCHDOG_NEEDS))?;
     let words = |denied: Vec<Permission>| denied.iter().map(ToString::to_string).collect();
+    // Of the names that its work has, those that nobody else would give.
+    let work: Vec<&str> = WORKING_PODS.iter().copied().filter(|name| name.starts_with("opschain-")).collect();
+    let own = OwnObjects { release: settings.install.release.as_ref(), carried: &carried, work: &work };
+    let beside = cluster.beside_release(own).await?;
     let facts = CreateFacts {
         namespace: settings.install.namespace.to_string(),
         release: settings.install.release.to_string(),
@@ -288,7 +294,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Re
         store_free: store.free_bytes()?,
         recipients: recipients.to_strings(),
         carried: settings.vault.carried.is_some(),
-        of_site: cluster.of_site().await?,
+        beside,
         volumes,
     };
     recording::record("create", &facts)?;

@@ -3,7 +3,7 @@
 use super::directory;
 use super::facts::{CreateFacts, StoredFacts, drains};
 use crate::bundle::OutOfScope;
-use crate::cluster::Database;
+use crate::cluster::{BesideRelease, Database};
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::scope::{LeftOut, ScopeFacts, left_out};
 use crate::opschain::workloads::AGENT_PODS;
@@ -32,7 +32,7 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
     let item = |left: LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
     let subscriptions = facts.primary.iter().flat_map(|primary| &primary.subscriptions);
     let unread = facts.unread_directory.as_deref().filter(|_| stored.own_ldap).map(directory::left_out);
-    let left = left_out(seen).into_iter().chain(of_site(facts)).chain(facts.carried.then(of_carried)).map(item);
+    let left = left_out(seen).into_iter().chain(beside(facts)).chain(facts.carried.then(of_carried)).map(item);
     let left = unread.into_iter().chain(left).chain(subscriptions.map(|name| subscription(name)));
     left.chain(unlogged(facts)).collect()
 }
@@ -42,7 +42,7 @@ fn unlogged(facts: &CreateFacts) -> Option<OutOfScope> {
     let tables = &facts.primary.as_ref()?.unlogged;
     (!tables.is_empty()).then(|| OutOfScope {
         what: "the rows of unlogged tables".into(),
-        why: format!("PostgreSQL backs up none of them, and a restore makes these empty: {}", few(tables)),
+        why: format!("PostgreSQL backs up none of them, and a restore makes these empty: {}", few(tables, SHOWN)),
         whereabouts: "If they are needed: ALTER TABLE ... SET LOGGED, and make another bundle.".into(),
     })
 }
@@ -68,13 +68,31 @@ fn of_carried() -> LeftOut {
 }
 
 /// What others than helm have put into the namespace.
-fn of_site(facts: &CreateFacts) -> Option<LeftOut> {
-    (!facts.of_site.is_empty()).then(|| LeftOut {
-        what: "what the site has put into the namespace".into(),
-        why: format!("it is not of the Helm release: {}", facts.of_site.join(", ")),
-        after: "Make it where the bundle is restored to: it decides what may run there, and who may speak to whom."
-            .into(),
-    })
+fn beside(facts: &CreateFacts) -> impl Iterator<Item = LeftOut> {
+    let BesideRelease { ruling, kept, unseen } = &facts.beside;
+    let item = |found: &[String], what: &str, why: &str, after: &str| {
+        let why = format!("{why}: {}", few(found, SHOWN_BESIDE));
+        (!found.is_empty()).then(|| LeftOut { what: what.into(), why, after: after.into() })
+    };
+    let ruling = item(
+        ruling,
+        "what the site has put into the namespace",
+        "it is not of the Helm release",
+        "Make it where the bundle is restored to: it decides what may run there, and who may speak to whom.",
+    );
+    let kept = item(
+        kept,
+        "what others keep in the namespace",
+        "neither the Helm release nor the bundle has it",
+        "Keep its manifests and its data elsewhere, and apply them again after a restore.",
+    );
+    let unseen = item(
+        unseen,
+        "a look at all that stands in the namespace",
+        "the access rules do not allow to list these",
+        "`dr rbac --for look` prints the role that allows it.",
+    );
+    [ruling, kept, unseen].into_iter().flatten()
 }
 
 /// A base backup of a database that has more than its data volume is not what a restore brings back.
@@ -103,15 +121,19 @@ pub fn refuse_tablespaces(database: &str, found: &[String]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    let what = format!("database {database} has tablespaces of its own: {}", few(found));
+    let what = format!("database {database} has tablespaces of its own: {}", few(found, SHOWN));
     Err(CommandError::new(Exit::Cluster, what)
         .hint("Move what is in them to pg_default (ALTER TABLE ... SET TABLESPACE), and drop them."))
 }
 
+/// How many names a sentence has room for.
+const SHOWN: usize = 8;
+/// How many of them where nothing else says what there was.
+const SHOWN_BESIDE: usize = 40;
+
 /// The first of several names, and how many more there are.
-fn few(names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let more = names.len().saturating_sub(SHOWN);
+fn few(names: &[String], shown: usize) -> String {
+    let more = names.len().saturating_sub(shown);
     let shown = names[..names.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
@@ -137,8 +159,16 @@ mod tests {
             more
         };
         assert_eq!(
-            more(|facts| facts.of_site = vec!["NetworkPolicy deny-all".into()]),
+            more(|facts| facts.beside.ruling = vec!["NetworkPolicy deny-all".into()]),
             ["what the site has put into the namespace"]
+        );
+        assert_eq!(
+            more(|facts| facts.beside.kept = vec!["Ingress portal".into()]),
+            ["what others keep in the namespace"]
+        );
+        assert_eq!(
+            more(|facts| facts.beside.unseen = vec!["secrets".into()]),
+            ["a look at all that stands in the namespace"]
         );
         assert_eq!(more(|facts| facts.carried = true), ["a look at the config vault"]);
         assert_eq!(
@@ -164,6 +194,14 @@ mod tests {
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
         assert_eq!(without_ldap.len(), stock.len() + 1, "its users are elsewhere then");
         assert!(without_ldap.contains(&"users of the external LDAP server".to_owned()));
+    }
+
+    #[test]
+    fn a_full_namespace_is_named_up_to_a_bound() {
+        let mut facts: CreateFacts = serde_json::from_str(GOOD).unwrap();
+        facts.beside.kept = (0..2_000).map(|n| format!("ConfigMap c{n:04}")).collect();
+        let named = beside(&facts).next().unwrap().why;
+        assert!(named.ends_with("ConfigMap c0039 and 1960 more"), "{named}");
     }
 
     #[test]

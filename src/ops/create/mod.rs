@@ -11,6 +11,7 @@ mod left_out;
 mod lost_wal;
 mod mark;
 mod plan;
+mod preserved;
 mod quiet;
 mod recognise;
 mod request;
