@@ -20,6 +20,9 @@ const fn noted(year: i16, month: i8, day: i8, note: &'static str) -> KnownReleas
     KnownRelease { date: date(year, month, day), restore_note: Some(note) }
 }
 
+/// The first release whose API does not write the secret vault's root token and recovery key to its log at the first start.
+pub const VAULT_TOKEN_LOGGED_BEFORE: &str = "2026-09-14";
+
 /// All known releases, oldest first. 2026-08-07 was withdrawn into 2026-08-10 and is not among them.
 pub const ALL: &[KnownRelease] = &[
     on(2022, 3, 28),

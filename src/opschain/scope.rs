@@ -16,6 +16,16 @@ pub struct LeftOut {
     pub after: String,
 }
 
+/// What the work of the moment is called in a scope.
+pub const MOMENT: &str = "work of the moment";
+/// The same of work that nobody could see.
+pub const UNSEEN_WORK: &str = "work without a pod of its own";
+/// The same of changes and steps that ran.
+pub const WORK: &str = "running changes and steps";
+/// The same of agents that ran.
+pub const AGENTS: &str = "running agents";
+/// The same of tokens that a bundle may not know.
+pub const RUNNER_TOKENS: &str = "tokens of remote runners newer than the bundle";
 /// The secret vault's name in a stock install; its services are named after it.
 const OWN_VAULT: &str = "opschain-secret-vault";
 
@@ -117,13 +127,13 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
     };
     add(
         install.not_quiesced,
-        "work of the moment",
+        MOMENT,
         "the application wrote while the bundle was made",
         "Changes of that moment may be half done: look at them in OpsChain before anything else.",
     );
     add(
         install.unseen_work.is_some(),
-        "work without a pod of its own",
+        UNSEEN_WORK,
         install.unseen_work.unwrap_or_default(),
         "Changes that a remote runner or the executor pool had in hand may be half done: look at them in OpsChain.",
     );
@@ -149,11 +159,11 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
     );
     add(
         install.work,
-        "running changes and steps",
+        WORK,
         "they were at work when the bundle was made",
         "They come back as interrupted: run them again.",
     );
-    add(install.agents, "running agents", "an agent is a pod, not data", "Start the agents again from OpsChain.");
+    add(install.agents, AGENTS, "an agent is a pod, not data", "Start the agents again from OpsChain.");
     add(
         install.replicas,
         "replica database clusters",
@@ -168,7 +178,7 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
     );
     add(
         true,
-        "tokens of remote runners newer than the bundle",
+        RUNNER_TOKENS,
         "a runner's token rotates, and the old one ends when the new one is first used",
         "Where a remote runner is refused, delete its target in OpsChain and make a new one.",
     );

@@ -65,6 +65,9 @@ const fn config_map(name: &'static str, holds: &'static str) -> Preserved {
     Preserved { kind: SecretObjectKind::ConfigMap, name, chart: Chart::Expects, vital: None, holds }
 }
 
+/// The Secret of the certificate authority that the nodes trust.
+pub const AUTHORITY: &str = "opschain-ca-key-pair";
+
 /// What a bundle carries beside the values, in the order in which it is put back: first what opens data, then what the
 /// application is configured with, then what others trust. Not every install has each of them.
 ///
@@ -91,7 +94,7 @@ pub const PRESERVED: &[Preserved] = &[
     secret("opschain-runner-env", Chart::LooksUp, "environment of runners, filled by users"),
     secret("mintpress-licence", Chart::Renders, "the licence"),
     secret("mintpress-chef-client-key", Chart::Renders, "the Chef client's key"),
-    secret("opschain-ca-key-pair", Chart::Expects, "the certificate authority that the nodes trust"),
+    secret(AUTHORITY, Chart::Expects, "the certificate authority that the nodes trust"),
     config_map("opschain-trust-store", "certificate authorities that users uploaded"),
     config_map("opschain-ssh-known-hosts", "host keys that users added"),
     config_map("opschain-log-aggregator-additional-output-config", "log outputs that users added"),

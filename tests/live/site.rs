@@ -215,7 +215,11 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
     for words in ["--take-over: ClusterRole", "class folder (dr-lab/folder, default, at first use)"] {
         assert!(planned.contains(words), "{words}: {planned}");
     }
-    host.dr(taking).ok();
+    let told = host.dr(taking).ok();
+    for words in ["Tell the users", "is gone.", "Rotate", "The secret vault's root token"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("\nTrust\n"), "the bundle has the authority, and the cluster knows it: {told}");
     host.assert_ledger_holds(&before);
     let labelled = command("kubectl").args(["get", "namespace", "-l", privileged, "-o", "name"]).run().ok();
     assert!(labelled.contains(&host.namespace), "the new namespace admits what the old one did: {labelled}");

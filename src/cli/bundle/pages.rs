@@ -373,7 +373,19 @@ impl Report for restore::RestoreReport {
         if let Some(upgraded) = &self.upgraded {
             upgraded.deployed(page);
         }
+        afterwards(page, &self.afterwards);
         self.next.iter().for_each(|next| page.next(next));
+    }
+}
+
+/// What is left for people to do after a restore.
+fn afterwards(page: &mut Page, left: &restore::AfterRestore) {
+    let restore::AfterRestore { tell_users, rotate, trust } = left;
+    for (heading, lines) in [("Tell the users", tell_users), ("Rotate", rotate), ("Trust", trust)] {
+        if !lines.is_empty() {
+            page.heading(heading);
+            lines.iter().for_each(|line| page.wrapped("  - ", "    ", line.as_str()));
+        }
     }
 }
 

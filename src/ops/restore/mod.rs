@@ -8,6 +8,7 @@
 //! the last step nothing can take the target for a healthy install, because nothing of it serves.
 
 mod abort;
+mod afterwards;
 mod chart;
 mod config;
 mod config_only;
@@ -50,6 +51,7 @@ use futures::future::BoxFuture;
 use jiff::SignedDuration;
 use serde_json::Value;
 
+pub use afterwards::AfterRestore;
 pub use config_only::plan_config;
 pub use existing::ExistingInstall;
 pub use plan::{RestoreChart, RestorePlan};
@@ -65,6 +67,7 @@ use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
+use crate::bundle::OutOfScope;
 use crate::clock;
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
@@ -144,7 +147,10 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         workers: paired.workers(),
     };
     let plan = plan.with_values(&paired, &version, &from, request.held);
-    let plan = directory::planned(ctx, &bundle, &paired.values, RestorePlan { then_upgrade, ..plan })?;
+    let (replaced, keeps) = (plan.existing.as_ref().map(|one| one.revision), plan.chart == RestoreChart::Kept);
+    let aftermath = Some(Box::pin(afterwards::look(ctx, &bundle, &paired, replaced, keeps, &from)).await?);
+    let plan = RestorePlan { then_upgrade, aftermath, ..plan };
+    let plan = directory::planned(ctx, &bundle, &paired.values, plan)?;
     then_upgrade::require_charts(ctx, plan.then_upgrade.as_ref()).await?;
     if let RestoreChart::Pulled { .. } = &plan.chart {
         let chart = ctx.helm().await?.chart_facts(&chart::chart(ctx, &bundle, &plan).await?.path()).await?;
@@ -344,6 +350,8 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         plan::init(&plan.opened_by, &plan.namespace, &plan.release),
     );
     let upgrade = plan.then_upgrade.as_ref().map(|then| then.command(ctx.install()));
+    let unread = outputs.maybe(directory::RESTORE_DIRECTORY).and_then(|outcome| outcome.left_out());
+    let scope: Vec<OutOfScope> = unread.into_iter().chain(plan.scope.clone()).collect();
     Ok(RestoreReport {
         way_back: safety_bundle.as_ref().map(|bundle| abort::back_to(bundle, &plan.namespace)),
         safety_bundle,
@@ -361,12 +369,8 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         files: staged.files,
         deployment,
         milliseconds: replay.last.duration_since(replay.begun.at).as_millis().try_into().unwrap_or(0),
-        scope: outputs
-            .maybe(directory::RESTORE_DIRECTORY)
-            .and_then(|outcome| outcome.left_out())
-            .into_iter()
-            .chain(plan.scope.clone())
-            .collect(),
+        afterwards: AfterRestore::of(plan.aftermath.as_ref(), &plan.bundle, &scope),
+        scope,
         evidence: ops::evidence::of_run(ctx, &replay.begun.run),
         forecast: forecast::outcome_of(ctx, &replay.begun.run, plan.forecast.as_ref()),
     })

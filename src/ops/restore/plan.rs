@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::afterwards::AftermathFacts;
 use super::config::{GivenConfig, PairedConfig};
 use super::existing::{self, ExistingInstall};
 use super::facts::{SourceFacts, TargetFacts};
@@ -124,6 +125,9 @@ pub struct RestorePlan {
     /// How long it will take, by earlier restores of this host.
     #[serde(default)]
     pub forecast: Option<Forecast>,
+    /// What decides what people have to do afterwards.
+    #[serde(default)]
+    pub aftermath: Option<AftermathFacts>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -311,6 +315,7 @@ pub(super) fn decide(
         volumes: Vec::new(),
         then_upgrade: None,
         forecast: None,
+        aftermath: None,
         scope: source.scope,
         warnings,
     })

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::afterwards::AfterRestore;
 use crate::bundle::OutOfScope;
 use crate::ops::deploy::UpgradeReport;
 use crate::ops::evidence::KeptEvidence;
@@ -34,6 +35,8 @@ pub struct RestoreReport {
     pub milliseconds: u64,
     /// What did not come back, and what to do about it.
     pub scope: Vec<OutOfScope>,
+    /// What is left for people to do.
+    pub afterwards: AfterRestore,
     /// Why nothing scheduled runs yet, where it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,

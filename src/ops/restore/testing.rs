@@ -71,6 +71,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         volumes: Vec::new(),
         then_upgrade: None,
         forecast: None,
+        aftermath: None,
         scope: Vec::new(),
         warnings: Vec::new(),
     }
