@@ -6,6 +6,7 @@ make_clients() {
     ln -sfn "$CLIENTS/helm" "$STATE/bin/helm"
     ln -sfn "$CLIENTS/kubectl" "$STATE/bin/kubectl"
     echo "$PG_VERSION" | put "$STATE/pgversion"
+    echo "$PG_NEXT_VERSION" | put "$STATE/pgversion-next"
     link_extras
 }
 
@@ -49,7 +50,8 @@ client_prefix() {
         KUBECONFIG="$KUBECONFIG_FILE" PATH="$STATE/bin:${dr:+$dr:}$PATH"
         KUBECACHEDIR="$STATE/kube-cache" SSL_CERT_FILE="$STATE/authorities.crt"
         HELM_CONFIG_HOME="$STATE/helm/config" HELM_CACHE_HOME="$STATE/helm/cache" HELM_DATA_HOME="$STATE/helm/data"
-        LAB_SITE="$SITE" LAB_REGISTRY="$REGISTRY_ADDRESS" LAB_PG_VERSION="$(cat "$STATE/pgversion")")
+        LAB_SITE="$SITE" LAB_REGISTRY="$REGISTRY_ADDRESS" LAB_PG_VERSION="$(cat "$STATE/pgversion")"
+        LAB_PG_NEXT_VERSION="$(cat "$STATE/pgversion-next")")
 }
 
 # The command takes this process's place, so that a signal to `lab run` is a signal to it.

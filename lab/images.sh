@@ -1,13 +1,15 @@
 # The images and charts that the site's registry serves. Nodes pull every image from it, the lab's own too.
 
-# build_layers: makes what images_up puts together. Sets LAYER_* and PG_VERSION.
+# build_layers: makes what images_up puts together. Sets LAYER_*, PG_VERSION and PG_NEXT_VERSION.
 build_layers() {
     LAYER_DB=$(layer db db "$DEBIAN" "$POSTGRESQL")
+    LAYER_DB_NEXT=$(layer db-next db "$DEBIAN_NEXT" "$POSTGRESQL_NEXT")
     LAYER_SLAPD=$(layer slapd slapd "$DEBIAN")
     LAYER_SCRATCH=$(layer scratch scratch)
     LAYER_PAUSE=$(layer pause file "$KUBE/pause" pause)
     LAYER_OPERATOR=$(layer operator file "$OPERATOR/manager" operator/manager_amd64 manager)
     PG_VERSION=$(cat "$LAYER_DB/version")
+    PG_NEXT_VERSION=$(cat "$LAYER_DB_NEXT/version")
     [ ! -e "$FIXTURES/standin/go.mod" ] || STANDIN=$(go_part standin build_standin "$FIXTURES/standin")
 }
 
@@ -99,13 +101,20 @@ image_files() {
 
 BIN_PATH=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
+# database_environment MAJOR: what the programs of its image expect, a line each.
+database_environment() {
+    printf '%s\n' "${BIN_PATH/=/=/usr/lib/postgresql/$1/bin:}" LANG=en_US.UTF-8 "PG_MAJOR=$1" PGDATA=/var/lib/postgresql/data
+}
+
 images_up() {
-    local database=("${BIN_PATH/=/=/usr/lib/postgresql/$POSTGRESQL/bin:}" LANG=en_US.UTF-8 "PG_MAJOR=$POSTGRESQL"
-        PGDATA=/var/lib/postgresql/data)
+    local database next
+    mapfile -t database < <(database_environment "$POSTGRESQL")
+    mapfile -t next < <(database_environment "$POSTGRESQL_NEXT")
     push_image "lab/pause:$PAUSE" "$(image_config 65532 '["/pause"]' null)" "$LAYER_PAUSE"
     push_image "cloudnative-pg/cloudnative-pg:$CNPG" "$(image_config 65532:65532 '["/manager"]' null)" \
         "$LAYER_SCRATCH" "$LAYER_OPERATOR"
     push_image "limepoint/opschain-db:$PG_VERSION" "$(image_config 26 null '["bash"]' "${database[@]}")" "$LAYER_DB"
+    push_image "limepoint/opschain-db:$PG_NEXT_VERSION" "$(image_config 26 null '["bash"]' "${next[@]}")" "$LAYER_DB_NEXT"
     if [ -n "${STANDIN:-}" ]; then standin_images "${database[@]}"; fi
 }
 

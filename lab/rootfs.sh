@@ -33,8 +33,9 @@ debian_sources() {
         done
 }
 
-# debian PACKAGES MMDEBSTRAP_OPTION...: ./layer.tar with a small Debian that holds the packages.
-# No service is started while they are set up, and what only people read is left out.
+# debian PACKAGES MMDEBSTRAP_OPTION...: ./layer.tar with a small Debian ($DEBIAN) that holds the packages.
+# No service is started while they are set up, and what only people read is left out. A mirror may be a copy of some weeks
+# ago, which the archive no longer vouches for as the newest; what it holds is signed all the same.
 debian() {
     local packages=$1 http_proxy=${http_proxy:-}
     shift
@@ -43,7 +44,7 @@ debian() {
     debian_sources >sources.list
     [ -s sources.list ] || die 4 "this machine's apt names no Debian mirror to build the images from"
     mmdebstrap --mode=root --variant=minbase --include="$packages" --skip=output/dev \
-        --aptopt='APT::Install-Recommends "false"' \
+        --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$@" "$DEBIAN" layer.tar - <sources.list
@@ -54,7 +55,7 @@ debian() {
 # one moves first; both are made before the package can choose its own numbers. The operator makes the database, so
 # the one that the package made goes. Writes the version that was installed, e.g. 15.20, to ./version.
 build_layer_db() {
-    local release=$2
+    local DEBIAN=$1 release=$2
     # shellcheck disable=SC2016
     debian "postgresql-$release,postgresql-client-$release,locales,ca-certificates,procps,openssl,zstd,lz4" \
         --essential-hook='sed -i "s/^tape:x:26:/tape:x:1026:/" "$1/etc/group"' \

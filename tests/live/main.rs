@@ -22,6 +22,7 @@ mod import;
 mod install;
 mod layers;
 mod maintenance;
+mod newer_postgres;
 mod policy;
 mod proxy;
 mod restore;
