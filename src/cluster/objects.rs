@@ -1,6 +1,6 @@
 //! Objects of any kind as the API server has them, with who wrote which field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -74,6 +74,48 @@ impl Cluster {
             asked.push(self.live_object(object, known));
         }
         stream::iter(asked).buffered(AT_ONCE).collect::<Vec<Result<LiveObject>>>().await.into_iter().collect()
+    }
+
+    /// Those of the wanted kinds, each with its API version, that the cluster does not serve. One question a version.
+    ///
+    /// # Errors
+    /// The API server does not answer, or does not say what it serves.
+    pub async fn unserved(&self, wanted: &BTreeSet<(&str, &str)>) -> Result<Vec<(String, String)>> {
+        let versions: BTreeSet<&str> = wanted.iter().map(|(version, _)| *version).collect();
+        let asked = versions.into_iter().map(|version| async move { Ok((version, self.kinds(version).await?)) });
+        let served: BTreeMap<_, _> = stream::iter(asked)
+            .buffered(AT_ONCE)
+            .collect::<Vec<Result<_>>>()
+            .await
+            .into_iter()
+            .collect::<Result<_>>()?;
+        let is_served = |version: &str, kind: &str| served.get(version).is_some_and(|kinds| kinds.contains_key(kind));
+        let missing = wanted.iter().filter(|(version, kind)| !is_served(version, kind));
+        Ok(missing.map(|(version, kind)| ((*version).to_owned(), (*kind).to_owned())).collect())
+    }
+
+    /// The other versions of the API group in which the cluster serves the kind.
+    ///
+    /// # Errors
+    /// As [`Cluster::unserved`].
+    pub async fn served_versions(&self, api_version: &str, kind: &str) -> Result<Vec<String>> {
+        let Some((group, _)) = api_version.split_once('/') else { return Ok(Vec::new()) };
+        let ask = ApiRequest {
+            verb: "list",
+            kind: "API groups".into(),
+            resource: "apis".into(),
+            name: None,
+            namespace: None,
+        };
+        let groups = self.ask(ask, self.client().list_api_groups()).await?.groups;
+        let versions = groups.into_iter().filter(|known| known.name == group).flat_map(|known| known.versions);
+        let mut served = Vec::new();
+        for version in versions.map(|version| version.group_version) {
+            if version != api_version && self.kinds(&version).await?.contains_key(kind) {
+                served.push(version);
+            }
+        }
+        Ok(served)
     }
 
     /// Who last wrote a Secret that helm keeps a revision in, and when; `None` where it is not there. Its content is not

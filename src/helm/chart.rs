@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::error::HelmError;
+use super::manifest::{self, Object};
 use super::process::{Listener, run};
 use super::{Helm, parse};
 use crate::read;
@@ -196,11 +197,27 @@ impl Helm {
         self.show("values", chart).await
     }
 
+    /// The kinds that the chart brings itself, in its folders `crds`: group and kind of each.
+    ///
+    /// # Errors
+    /// `Failed` when it is no chart, `Answer` when what it brings cannot be read.
+    pub async fn kinds_of_chart(&self, chart: &Path) -> Result<Vec<(String, String)>, HelmError> {
+        Ok(kinds(&manifest::parse(&self.show("crds", chart).await?)?))
+    }
+
     async fn show(&self, what: &str, chart: &Path) -> Result<String, HelmError> {
         let mut command = self.create_command("show");
         command.arg(what).arg(chart);
         Ok(run(command, "show", None, &Listener::deaf(&self.secrets)).await?.stdout)
     }
+}
+
+fn kinds(definitions: &[Object]) -> Vec<(String, String)> {
+    let kind = |definition: &Object| {
+        let spec = &definition.fields["spec"];
+        Some((spec["group"].as_str()?.to_owned(), spec["names"]["kind"].as_str()?.to_owned()))
+    };
+    definitions.iter().filter_map(kind).collect()
 }
 
 fn facts(text: &str) -> Result<ChartFacts, HelmError> {
@@ -217,6 +234,16 @@ fn facts(text: &str) -> Result<ChartFacts, HelmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kinds_that_a_chart_brings_are_those_that_it_defines() {
+        let text = "---\n# Source: kong/crds/plugins.yaml\napiVersion: apiextensions.k8s.io/v1\n\
+            kind: CustomResourceDefinition\nmetadata: {name: kongplugins.configuration.konghq.com}\n\
+            spec: {group: configuration.konghq.com, names: {kind: KongPlugin, plural: kongplugins}}\n---\n";
+        let brought = kinds(&manifest::parse(text).unwrap());
+        assert_eq!(brought, [("configuration.konghq.com".to_owned(), "KongPlugin".to_owned())]);
+        assert!(kinds(&manifest::parse("").unwrap()).is_empty());
+    }
 
     #[test]
     fn what_killed_processes_have_left_is_taken_away_once_it_is_old() {

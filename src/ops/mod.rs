@@ -44,6 +44,7 @@ pub mod report;
 pub mod restore;
 pub mod runs;
 pub mod schedule;
+mod served;
 pub mod server;
 pub mod settle;
 pub mod status;

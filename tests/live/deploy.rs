@@ -149,6 +149,57 @@ impl Site {
     }
 }
 
+/// A kind that only this test's cluster knows, while it does.
+const OWN_KIND: &str = "\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: oddities.dr-lab.example.org}
+spec:
+  group: dr-lab.example.org
+  scope: Namespaced
+  names: {kind: Oddity, plural: oddities, singular: oddity}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+";
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_chart_or_a_stored_revision_of_kinds_that_the_cluster_does_not_serve_is_refused_before_anything_is_changed() {
+    let site = Site::new("deploy-unserved");
+    let values = site.values("first", "");
+    let old =
+        "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: tiny}\nspec: {maxUnavailable: 1}\n";
+    std::fs::write(site.chart.join("templates/more.yaml"), old).unwrap();
+    let words = ["does not serve", "PodDisruptionBudget of policy/v1beta1 (tiny; served is policy/v1)", "--chart"];
+    site.deploy(&values, &["--dry-run"]).fails(12, &words);
+    site.deploy(&values, &["--yes"]).fails(12, &words);
+    assert_eq!(site.history(), [], "nothing was changed");
+    assert!(
+        command("kubectl").args(["get", "namespace", &site.host.namespace]).run().code != 0,
+        "no namespace was made"
+    );
+
+    // What the chart brings itself is there by the time that helm needs it.
+    let odd = "apiVersion: dr-lab.example.org/v1\nkind: Oddity\nmetadata: {name: tiny}\n";
+    std::fs::write(site.chart.join("templates/more.yaml"), odd).unwrap();
+    site.deploy(&values, &["--dry-run"]).fails(12, &["Oddity of dr-lab.example.org/v1 (tiny)"]);
+    std::fs::create_dir_all(site.chart.join("crds")).unwrap();
+    std::fs::write(site.chart.join("crds/oddities.yaml"), OWN_KIND).unwrap();
+    site.deploy(&values, &["--yes"]).ok();
+
+    // helm reads what it has stored before it does anything, and cannot any more.
+    command("kubectl").args(["delete", "crd", "oddities.dr-lab.example.org"]).run().ok();
+    std::fs::remove_dir_all(site.chart.join("crds")).unwrap();
+    std::fs::remove_file(site.chart.join("templates/more.yaml")).unwrap();
+    let second = site.values("second", "");
+    let words =
+        ["revision 1 of opschain, as helm has stored it", "Oddity of dr-lab.example.org/v1", "helm mapkubeapis"];
+    site.deploy(&second, &["--dry-run"]).fails(12, &words);
+    site.deploy(&second, &["--yes"]).fails(12, &words);
+    let chart = site.chart.to_str().unwrap();
+    let helm = command("helm").args(["upgrade", "opschain", chart, "-n", &site.host.namespace, "-f", &second]).run();
+    assert!(helm.code != 0, "helm would have refused it, too: {helm}");
+}
+
 #[test]
 #[ignore = "needs the lab: make live"]
 fn a_killed_upgrade_is_explained_and_repaired_and_taken_back() {

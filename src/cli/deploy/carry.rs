@@ -7,13 +7,13 @@ use crate::ops::{Ctx, create, guard};
 use crate::ui::{Output, Ui};
 
 /// Shows what would be done; asks, and does it, unless it is a dry run. `release` is the name that was typed before.
-pub async fn carry_out(ctx: &Ctx, ui: &Ui, prepared: Prepared, dry_run: bool, release: Option<&str>) -> Result<()> {
+pub async fn carry_out(ctx: &Ctx, ui: &Ui, mut prepared: Prepared, dry_run: bool, release: Option<&str>) -> Result<()> {
     if dry_run {
         if prepared.plan.stuck.is_some() {
             // helm renders nothing for a release that is pending.
             ui.dry_run(&prepared.plan)?;
         } else {
-            let objects = deploy::preview(ctx, &prepared).await?;
+            let objects = deploy::preview(ctx, &mut prepared).await?;
             ui.dry_run(&crate::cli::objects::Preview { plan: &prepared.plan, objects })?;
         }
         return prepared.refuse();

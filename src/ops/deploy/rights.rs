@@ -1,4 +1,4 @@
-//! Whether helm will be let do what a deployment takes, asked before anything is recorded or changed.
+//! Whether helm will be let do what a deployment takes, and could, asked before anything is recorded or changed.
 //!
 //! Asked of the API server for each object that helm would read, make, change or take away, and for the Secrets that it
 //! keeps its revisions in. What is not certain to be needed is not asked for: helm's own refusal says it then.
@@ -7,23 +7,18 @@ use super::prepared::Prepared;
 use crate::cluster::{Cluster, ObjectRight, WantedObject};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
-use crate::ops::Ctx;
+use crate::ops::{Ctx, served};
 
 /// How many rights are named; more say nothing new.
 const NAMED: usize = 12;
 
-/// Refuses a deployment that the access rules would stop half-way.
+/// Refuses a deployment that the access rules would stop half-way, or the want of a kind of objects.
 ///
 /// # Errors
-/// [`Exit::Cluster`] naming what is not allowed; what asking helm for the live objects fails with.
+/// [`Exit::Cluster`] naming what is not allowed, or not served; what asking helm for the live objects fails with.
 pub(super) async fn require(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
-    let helm = ctx.helm().await?;
-    let release = &prepared.plan.release;
-    let stored = match (&prepared.stored, prepared.deployed) {
-        (Some(stored), _) => stored.clone(),
-        (None, Some(revision)) => helm.get_manifest(release, revision).await?,
-        (None, None) => Vec::new(),
-    };
+    let (helm, release) = (ctx.helm().await?, &prepared.plan.release);
+    let stored = stored(ctx, prepared).await?;
     let chart = prepared.subject.chart.file.path();
     // What is wrong with a chart that does not render, helm says when it is deployed.
     let (objects, hooks) = match helm.render(&prepared.upgrade(&chart, None)).await {
@@ -33,6 +28,7 @@ pub(super) async fn require(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -
     for object in objects.iter().chain(&hooks) {
         crate::ops::objects::register_secrets(ctx.secrets(), &object.fields);
     }
+    served::require(ctx, objects.iter().chain(&hooks), &chart).await?;
     let rights = needed(release, &stored, &objects, &hooks);
     match cluster.denied_objects(&rights).await {
         Ok(denied) => refuse(denied, cluster.namespace()),
@@ -42,6 +38,20 @@ pub(super) async fn require(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -
             Ok(())
         }
     }
+}
+
+/// The objects of the deployed revision, as helm has stored them. helm reads them first, even to render another.
+///
+/// # Errors
+/// [`Exit::Cluster`]: helm could not, for the cluster does not serve all of their kinds; or helm cannot be asked.
+pub(super) async fn stored(ctx: &Ctx, prepared: &Prepared) -> Result<Vec<Object>> {
+    let Some(revision) = prepared.deployed else { return Ok(prepared.stored.clone().unwrap_or_default()) };
+    let stored = match &prepared.stored {
+        Some(stored) => stored.clone(),
+        None => ctx.helm().await?.get_manifest(&prepared.plan.release, revision).await?,
+    };
+    served::require_stored(ctx, revision, &stored).await?;
+    Ok(stored)
 }
 
 fn refuse(denied: Vec<String>, namespace: &str) -> Result<()> {

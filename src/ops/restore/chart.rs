@@ -11,8 +11,8 @@ use super::plan::{RestoreChart, RestorePlan};
 use super::strategy::{self, VolumePlan};
 use crate::cluster::KeptObject;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{self, ChartFile, Object, UpgradeRequest};
-use crate::ops::{Ctx, objects};
+use crate::helm::{self, ChartFile, Rendered, UpgradeRequest};
+use crate::ops::{Ctx, objects, served};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
 pub(super) const HELM_LIMIT: Duration = Duration::from_secs(600);
@@ -76,7 +76,7 @@ pub(super) fn sets<'a>(plan: &'a RestorePlan, sets: &[(&'a str, &'a str)]) -> Ve
 ///
 /// # Errors
 /// The chart cannot be had, or does not render.
-pub(super) async fn rendered(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan) -> Result<Vec<Object>> {
+pub(super) async fn rendered(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan) -> Result<Rendered> {
     let (values, chart) = (values(bundle, plan)?, chart(ctx, bundle, plan).await?);
     let (path, sets) = (chart.path(), sets(plan, &ALONE));
     let rendered = ctx.helm().await?.render(&request(plan, &path, &values, &sets, None)).await;
@@ -84,7 +84,21 @@ pub(super) async fn rendered(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan)
     for object in rendered.objects.iter().chain(&rendered.hooks) {
         objects::register_secrets(ctx.secrets(), &object.fields);
     }
-    Ok(rendered.objects)
+    Ok(rendered)
+}
+
+/// Refuses a chart of which the cluster serves not all kinds.
+///
+/// # Errors
+/// [`Exit::Cluster`] naming them.
+pub(super) async fn require_served(
+    ctx: &Ctx,
+    bundle: &OpenBundle,
+    plan: &RestorePlan,
+    rendered: &Rendered,
+) -> Result<()> {
+    let chart = chart(ctx, bundle, plan).await?;
+    served::require(ctx, rendered.objects.iter().chain(&rendered.hooks), &chart.path()).await
 }
 
 /// The volume that a database with this `spec` has, or why it cannot be made before the database.
@@ -127,7 +141,7 @@ pub(super) async fn pull_secrets(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let rendered = rendered(ctx, bundle, plan).await?;
+    let rendered = rendered(ctx, bundle, plan).await?.objects;
     let made = rendered.into_iter().filter(|object| object.id.kind == "Secret" && wanted.contains(&&object.id.name));
     made.map(|object| {
         let name = object.id.to_string();

@@ -161,6 +161,10 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         RestoreChart::Kept => Err("the install's chart stays".to_owned()),
         _ => chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}")),
     };
+    if let Ok(rendered) = &rendered {
+        chart::require_served(ctx, &bundle, &plan, rendered).await?;
+    }
+    let rendered = rendered.map(|rendered| rendered.objects);
     let plan = volumes::planned(&bundle, rendered.as_deref().ok(), plan);
     let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
     let look = match &rendered {
