@@ -178,6 +178,10 @@ impl DeployPlan {
         if self.bundle_before {
             fields.push(("first", "a bundle of what is live: API and workers stop for its last moment".into()));
         }
+        if let Some(bundle) = &self.data_bundle {
+            let way = format!("dr bundle restore {bundle} --into-existing");
+            fields.push(("data", format!("stays as it is now; as it was then, bundle {bundle} has it: `{way}`")));
+        }
         page.fields(&fields);
         self.cautions(page);
     }

@@ -29,7 +29,7 @@ use crate::values::diff::{Diff, diff};
 use crate::values::lint::Context;
 use crate::values::overlay::{self, Layer};
 use crate::values::{Scrubber, Tree};
-use crate::vault::How;
+use crate::vault::{DeploymentId, How};
 
 /// How long a deployment looks at the objects before it goes on without.
 const OBJECTS_LIMIT: Duration = Duration::from_secs(20);
@@ -66,6 +66,9 @@ pub(super) struct DeployFacts {
     /// install that runs has them.
     #[serde(default)]
     pub neighbours: NeighbourFacts,
+    /// The bundle with the data as it was when what is gone back to was replaced.
+    #[serde(default)]
+    pub data_bundle: Option<String>,
     /// helm has the API server apply the release, which refuses to go over what others have set. Asked only where there
     /// is such a thing.
     pub applied_by_server: bool,
@@ -97,6 +100,8 @@ pub(super) struct Subject {
     pub chart: FetchedChart,
     /// What is recorded as the reason before the operator's own words.
     pub reason: Option<String>,
+    /// The deployment that is gone back to.
+    pub target: Option<DeploymentId>,
 }
 
 impl Subject {
@@ -164,7 +169,18 @@ pub(super) async fn of_files(
     let context = Context { defaults: chart.defaults.as_ref().ok(), version: release.as_deref(), facts: &keys::FACTS };
     let findings = values.lint_with_chart(&context);
     let ReadValues { name, layers, bytes, tree, .. } = values;
-    Ok(Subject { how: How::Deploy, name, layers, values: bytes, tree, findings, version, chart, reason: None })
+    Ok(Subject {
+        how: How::Deploy,
+        name,
+        layers,
+        values: bytes,
+        tree,
+        findings,
+        version,
+        chart,
+        reason: None,
+        target: None,
+    })
 }
 
 /// What somebody else has opened and checked. Its values are what ran, so nothing is said of them again.
@@ -175,7 +191,7 @@ pub(super) async fn of_given(ctx: &Ctx, given: GivenRelease) -> Result<Subject> 
     let GivenRelease { name, layers, values, tree, chart, reference, version, reason } = given;
     let chart = FetchedChart::read(ctx.helm().await?, chart, reference, None).await?;
     let (how, findings, version, reason) = (How::Deploy, Vec::new(), Some(version), Some(reason));
-    Ok(Subject { how, name, layers, values, tree, findings, version, chart, reason })
+    Ok(Subject { how, name, layers, values, tree, findings, version, chart, reason, target: None })
 }
 
 /// What the vault has of an earlier deployment. Its values are what ran, so nothing is said of them again.
@@ -238,6 +254,7 @@ pub(super) async fn of_vault(ctx: &Ctx, history: &History, request: &RollbackReq
         version,
         chart,
         reason: Some(format!("back to {id}")),
+        target: Some(id.clone()),
     })
 }
 
@@ -285,6 +302,7 @@ pub(super) async fn gather(
         chart_digest: subject.chart.digest.clone(),
         live: live(ctx, &history, &before, subject, identities.as_ref()).await?,
         neighbours: neighbours(ctx, &history, subject).await?,
+        data_bundle: subject.target.as_ref().and_then(|target| previous::bundle_of(&history, target)),
         history,
         pending,
         drift,

@@ -96,6 +96,7 @@ pub(super) fn decide(facts: &DeployFacts, allow: &[String], take_over: Option<&s
         guarded: guard::unallowed(guarded, allow),
         taken_over,
         bundle_before: false,
+        data_bundle: facts.data_bundle.clone(),
         revision: newest.map(|newest| newest.revision),
         stuck: facts.pending.as_ref().and_then(|pending| stuck::explain(pending, &facts.history, &facts.who)),
     };

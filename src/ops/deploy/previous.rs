@@ -4,7 +4,7 @@ use super::report::LiveSource;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::history::{History, LiveValues};
 use crate::values::Tree;
-use crate::vault::Deployment;
+use crate::vault::{Deployment, DeploymentId};
 
 /// The deployment that a rollback without a name goes back to: the one that was live before.
 ///
@@ -17,6 +17,13 @@ pub(super) fn live_before(history: &History) -> Result<&Deployment> {
         CommandError::new(Exit::NotFound, "nothing that the vault knows of was live before")
             .hint("`dr config log` shows the deployments; name one: `dr deploy rollback DEPLOYMENT`.")
     })
+}
+
+/// The bundle that was made of the `target` and its data, right before the next deployment. A later one would be of what that
+/// had made of them.
+pub(super) fn bundle_of(history: &History, target: &DeploymentId) -> Option<String> {
+    let place = history.deployments.iter().position(|deployment| deployment.id() == target)?;
+    history.deployments[..place].last()?.record.bundle_before.clone()
 }
 
 /// The live values that a deployment is compared with. The vault's first; what helm has stored where there are none, and,
@@ -42,6 +49,15 @@ mod tests {
         let known = history(include_str!("../../../fixtures/facts/deploy-after-helm.json"));
         assert_eq!((known.deployments.len(), known.live().unwrap().id()), (4, known.deployments[0].id()));
         assert_eq!(live_before(&known).unwrap().id(), known.deployments[2].id());
+        let mut bundled = known.clone();
+        let [newest, _, before, ..] = &mut bundled.deployments[..] else { panic!("four deployments") };
+        let (newest, before) = (newest.id().clone(), before.id().clone());
+        assert_eq!(bundle_of(&bundled, &before), None);
+        bundled.deployments[0].record.bundle_before = Some("later".into());
+        assert_eq!(bundle_of(&bundled, &before), None, "one is between");
+        bundled.deployments[1].record.bundle_before = Some("right-before".into());
+        assert_eq!(bundle_of(&bundled, &before).as_deref(), Some("right-before"));
+        assert_eq!(bundle_of(&bundled, &newest), None);
         let error = live_before(&history(include_str!("../../../fixtures/facts/deploy-upgrade.json"))).unwrap_err();
         assert_eq!(
             (error.exit(), error.message()),

@@ -66,6 +66,9 @@ pub struct DeployPlan {
     pub taken_over: Vec<StandingNeighbour>,
     /// Whether a bundle is made of what is live first.
     pub bundle_before: bool,
+    /// Of a rollback: the bundle that was made of what is gone back to when it was replaced, its data with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_bundle: Option<String>,
     /// helm's newest revision.
     pub revision: Option<u32>,
     /// That revision, where it is in the middle of something.
