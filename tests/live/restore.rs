@@ -349,6 +349,54 @@ fn every_instance_is_the_bundle_s_database_after_a_restore() {
     both_are(&host, &identifier);
 }
 
+/// A switchover leaves the first instance a standby: its volume is then neither what is backed up nor what is filled.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn the_primary_may_be_another_than_the_first_instance() {
+    let host = Host::new("switched");
+    let (values, two) = (host.values(VERSION), host.home.path().join("two.yaml"));
+    std::fs::write(&two, "db: {cnpg: {instances: 2}}\n").unwrap();
+    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
+    let files = ["deploy", "-f", values.to_str().unwrap(), "-f", two.to_str().unwrap()];
+    host.dr(files.into_iter().chain(["--version", VERSION, "--chart", &chart, "--yes"])).ok();
+    host.wait_rows(20);
+    let switch =
+        r#"{"status":{"targetPrimary":"opschain-db-2","phase":"Switchover in progress","phaseReason":"by hand"}}"#;
+    host.kubectl(&["patch", "cluster", "opschain-db", "--subresource=status", "--type=merge", "-p", switch]).ok();
+    let status = |field: &str| {
+        let path = format!("jsonpath={{.status.{field}}}");
+        host.kubectl(&["get", "cluster.postgresql.cnpg.io", "opschain-db", "-o", &path]).ok().trim().to_owned()
+    };
+    wait(Duration::from_secs(180), "the second instance to be the primary", || {
+        status("currentPrimary") == "opschain-db-2" && status("readyInstances") == "2"
+    });
+    let asked = |statement: &str| {
+        let primary = status("currentPrimary");
+        let psql = ["psql", "-XAtq", "-U", "postgres", "-d", "opschain", "-c", statement];
+        host.kubectl(&[&["exec", &primary, "-c", "postgres", "--"], &psql[..]].concat()).ok().trim().to_owned()
+    };
+    let head =
+        "SELECT count(*) || ' ' || encode((SELECT hash FROM ledger ORDER BY id DESC LIMIT 1), 'hex') FROM ledger";
+    let before = asked(head);
+    let identifier = asked("SELECT system_identifier FROM pg_control_system()");
+    let bundle = host.bundle(&[]);
+    asked("CREATE TABLE made_since AS SELECT 1");
+    let restore = ["bundle", "restore", bundle.to_str().unwrap(), "--into-existing", "--any-signer", "--yes"];
+    host.dr([&restore[..], &["--confirm", &host.namespace]].concat()).ok();
+
+    let (rows, hash) = before.split_once(' ').unwrap();
+    let held =
+        format!("SELECT count(*) FROM ledger WHERE id <= (SELECT id FROM ledger WHERE encode(hash, 'hex') = '{hash}')");
+    assert_eq!((asked(&held).as_str(), asked("SELECT count(*) FROM ledger_faults").as_str()), (rows, "0"));
+    assert_eq!(asked("SELECT to_regclass('made_since') IS NULL"), "t", "the bundle's data");
+    assert_eq!(status("currentPrimary"), "opschain-db-2", "its volume was filled, and no other");
+    let label = "cnpg.io/cluster=opschain-db,cnpg.io/podRole=instance";
+    let pods = host.kubectl(&["get", "pods", "-l", label, "-o", "jsonpath={.items[*].metadata.name}"]).ok();
+    assert_eq!(pods.split_whitespace().count(), 2, "{pods}");
+    assert_eq!(asked("SELECT system_identifier FROM pg_control_system()"), identifier);
+    assert_eq!(asked("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"), "1");
+}
+
 /// Both instances are the database, and the second follows the first.
 fn both_are(host: &Host, identifier: &str) {
     let system = "SELECT system_identifier FROM pg_control_system()";
