@@ -475,11 +475,8 @@ mod tests {
 
     #[test]
     fn paths_start_at_the_file_and_at_home() {
-        let mut settings = Settings::parse(
-            "[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\nrecipients=[' a\t']",
-            Path::new("x"),
-        )
-        .unwrap();
+        let text = "[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\nrecipients=[' a\t']";
+        let mut settings = Settings::parse(text, Path::new("x")).unwrap();
         settings.resolve(Path::new("/etc/dr"), Some(Path::new("/home/op")));
         assert_eq!(settings.vault.path.unwrap(), Path::new("/etc/dr/v"));
         assert_eq!(settings.store.path.unwrap(), Path::new("/home/op/s"));
