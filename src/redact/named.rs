@@ -1,6 +1,7 @@
 //! Entries that are secret by their name, whatever Helm reads there: a boolean, nothing at all, or an empty map as well.
 
 use super::name::is_secret_name;
+use super::place::is_other_thing;
 use super::secret::{hint_above, is_flag_for_secret, is_named, is_whole_secret, name_hint};
 use super::shape::looks_random;
 use super::written::{self, Written};
@@ -66,7 +67,9 @@ impl<'t> Walk<'t> {
     }
 
     fn entry(&mut self, entry: &'t Entry, behind: &'t [Entry], hint: Option<&str>) {
-        let is_one = is_single(self.tree, &entry.value) || is_whole_secret(&self.path, hint, &entry.value);
+        let is_other = entry.value.scalar().is_some_and(|scalar| is_other_thing(&self.path, &scalar.value));
+        let is_one =
+            !is_other && (is_single(self.tree, &entry.value) || is_whole_secret(&self.path, hint, &entry.value));
         if is_named(&self.path, hint) && is_one {
             let name = if entry.key == "value" { hint.unwrap_or(&entry.key) } else { &entry.key };
             let written = written::of_entry(self.tree, entry, behind);
@@ -188,6 +191,18 @@ mod tests {
         }
         assert_eq!(found("t: &t x1\npassword: *t\n"), ["password elsewhere"]);
         assert_eq!(found("password: {name: a, key: }\n"), Vec::<String>::new());
+        for other in [
+            "containerPorts: {webhook: 7000, token: 8080}",
+            "ports: {secret: \"8443\"}",
+            "webhook: 9443",
+            "slackHook: 1",
+            "serviceAccount: {token: false}",
+        ] {
+            assert_eq!(found(&format!("{other}\n")), Vec::<String>::new(), "{other}");
+        }
+        for secret in ["ports: {token: hunter22}", "ports: {pin: 123456}", "webhook: x", "account: {token: x}"] {
+            assert_eq!(found(&format!("{secret}\n")).len(), 1, "{secret}");
+        }
         assert_eq!(found("passwords:\n- a\n- x #y\n")[1], "passwords[1] - - <x> #y");
         // On a line of its own, a colon at its end has made a key of it.
         assert_eq!(found("unsealKey:\n    q8Lw2zKdVx91PbTn4Rs7:\n").len(), 1);

@@ -1,7 +1,7 @@
 //! What the place of a value says of it, beside its name.
 
 use super::name::Name;
-use crate::yaml::Path;
+use crate::yaml::{Path, Value};
 
 /// Keys of a Kubernetes Secret that hold no secret, as CloudNativePG and cert-manager fill them.
 pub(super) const PLAIN_DATA: &[&str] =
@@ -29,6 +29,25 @@ const SECRETS_BY_OWNER: &[&str] = &[
     "credentials",
     "creds",
 ];
+
+/// Whether a value is another thing than the secret that its name speaks of elsewhere: a port (`containerPorts: {webhook:
+/// 7000}`), a number where an address would be the secret (`webhook: 9443`), a switch (`serviceAccount: {token: false}`).
+pub(super) fn is_other_thing(path: &Path, value: &Value) -> bool {
+    let mut back = path.keys().rev();
+    let (last, above) = (back.next().unwrap_or(""), back.next().unwrap_or(""));
+    let is_below = |ends: &[&str]| Name::of(above).last_word().is_some_and(|word| ends.contains(&word));
+    let is_port = || {
+        let text = value.text();
+        (2..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) && is_below(&["port", "ports"])
+    };
+    let is_hook = || Name::of(last).last_word().is_some_and(|word| word.ends_with("hook") || word.ends_with("hooks"));
+    match value {
+        Value::Bool(_) => last == "token" && is_below(&["account", "accounts"]),
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => is_hook() || is_port(),
+        Value::String(_) => is_port(),
+        Value::Null => false,
+    }
+}
 
 /// Whether a text says how somebody is let in, and not with what: `auth: scram-sha-256`.
 pub(super) fn is_method(path: &Path, text: &str) -> bool {

@@ -10,7 +10,7 @@ use super::inside::{self, Embedded, push, secret_words};
 use super::name::{Name, is_secret_name};
 use super::place::{
     PLAIN_DATA, holds_references, is_among_secrets, is_digest, is_gossip_key, is_in_a_map_of_secrets, is_key_of_entry,
-    is_labelled, is_method,
+    is_labelled, is_method, is_other_thing,
 };
 use super::shape::{is_key_or_token, looks_random};
 use crate::yaml::{Node, NodeKind, Path, Segment, Tree, Value};
@@ -38,7 +38,8 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         Value::String(text) => Some(text.as_str()),
         Value::Int(_) | Value::Uint(_) | Value::Float(_) => None,
     };
-    if is_named(path, hint) && !text.is_some_and(|text| is_method(path, text) || is_key_of_entry(path, text)) {
+    let is_plain = |text: &str| is_method(path, text) || is_key_of_entry(path, text);
+    if is_named(path, hint) && !is_other_thing(path, value) && !text.is_some_and(is_plain) {
         return Some(Why::Name);
     }
     let text = text?;

@@ -3,7 +3,9 @@
 /// What a text is that only holds a secret's place, where it is one.
 pub(super) fn placeholder(text: &str) -> Option<&'static str> {
     let text = text.trim();
-    let is_template = text.find("{{").is_some_and(|at| text[at..].contains("}}"));
+    // In a file of several lines, one may stand beside what is secret there.
+    let is_file = text.contains('\n');
+    let is_template = text.find("{{").is_some_and(|at| text[at..].contains("}}") && (at == 0 || !is_file));
     let is_marked = MARKS.iter().any(|(open, close)| is_within(text, open, close)) || is_in_signs(text);
     if is_template {
         Some("a template")
@@ -90,7 +92,7 @@ fn is_variable(text: &str) -> bool {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let is_upper = |name: &str| name.to_ascii_uppercase() == name && !name.starts_with(|c: char| c.is_ascii_digit());
     let is_named = |name: &str| is_name(name) && is_upper(name);
-    text.find("${").is_some_and(|at| text[at..].contains('}'))
+    text.find("${").is_some_and(|at| text[at..].contains('}') && (at == 0 || !text.contains('\n')))
         || ["$env:", "env:"].iter().any(|begin| text.strip_prefix(begin).is_some_and(is_named))
         || text.strip_prefix('$').is_some_and(|name| is_name(name) && is_upper(name))
 }
@@ -165,6 +167,9 @@ mod tests {
             ("PASSWORD_GOES_HERE", "a placeholder"),
             ("set-me-before-deploy", "a placeholder"),
             ("not-a-real-password", "a placeholder"),
+            ("{{- with .x }}\n{{ . }}\n{{- end }}", "a template"),
+            ("x-{{ .y }}", "a template"),
+            ("${A}\n${B}", "a variable"),
         ] {
             assert_eq!(placeholder(text), Some(what), "{text}");
         }
@@ -189,6 +194,8 @@ mod tests {
             "not so real a river as it goes",
             "set sail",
             "%(x9",
+            "#!/bin/sh\nPGPASSWORD=$PW psql -c \"CREATE DATABASE {{ include \"x\" . }}\"\n",
+            "password = x9\nhost = ${HOST}\n",
         ] {
             assert_eq!(placeholder(text), None, "{text}");
         }

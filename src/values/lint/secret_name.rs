@@ -14,7 +14,7 @@ const SWITCHES: &[&str] = &[
     "support", "supports", "want", "wants", "need", "needs", "should", "must", "prefer", "preserve", "remember", "save",
     "delete", "remove", "drop", "strip", "clean", "export", "import", "publish", "provision", "prompt", "ask",
     "confirm", "request", "load", "embed", "append", "provide", "install", "display", "record", "track", "audit",
-    "decode", "encode", "register", "omit", "wait", "watch", "restore", "reload",
+    "decode", "encode", "register", "omit", "wait", "watch", "restore", "reload", "secure", "external",
 ];
 
 /// Ends of names that are a secret's own, where `yes` is hardly a switch.
@@ -87,12 +87,29 @@ pub(super) fn measure(name: &str, raw: &str) -> Measure {
         [] => Measure::Secret,
         _ if own.len() < words.len() && own.last().is_some_and(|last| is_secret_name(last)) => up_to(2),
         [.., before, last] if last == "key" && LOOKED_UP.contains(&before.as_str()) => up_to(3),
-        [.., last] if is_secret_name(last) && !is_plural(last) => Measure::Secret,
+        _ if digits <= fewest(own) && !is_variable(name) => Measure::Count,
+        [.., last] if is_secret_name(last) && !is_plural(last) && !is_seed(own) => Measure::Secret,
         [.., last] if is_plural(last) && is_secret_name(last) => up_to(4),
         _ if digits <= 6 => Measure::Count,
         _ if digits <= 10 => Measure::Vast,
         _ => Measure::Secret,
     }
+}
+
+/// Up to how many digits a number is no secret of this name: `pin: 3`, `totp: 30`, `tls: {key: 1}`, `primaryKey: 1`.
+fn fewest(own: &[String]) -> usize {
+    let mut back = own.iter().rev().map(String::as_str);
+    match (back.next().unwrap_or(""), back.next()) {
+        ("key", Some("primary" | "foreign")) => 3,
+        ("key", None) | ("totp" | "otp", _) => 2,
+        ("pin" | "pass", _) => 1,
+        _ => 0,
+    }
+}
+
+/// Whether a name is that of where chance begins: `randomSeed: 42`, and not `totpSeed`.
+fn is_seed(own: &[String]) -> bool {
+    own.split_last().is_some_and(|(last, before)| last == "seed" && !before.iter().any(|word| is_secret_name(word)))
 }
 
 /// How many digits a plain decimal number has before its point; nothing for one that was written otherwise.
@@ -104,7 +121,8 @@ fn whole_digits(raw: &str) -> Option<usize> {
     is_plain.then_some(whole.len())
 }
 
-/// Whether a boolean that was written like this is a switch. Nobody's password is `true`, behind several words at least.
+/// Whether a boolean that was written like this is a switch. Nobody's key is `true`, and nobody's password behind several
+/// words.
 pub(super) fn is_switch(name: &str, raw: &str) -> bool {
     if is_product(name) {
         return false;
@@ -118,7 +136,10 @@ pub(super) fn is_switch(name: &str, raw: &str) -> bool {
         Some(place) => is_plain && place + 2 < words.len(),
         None => false,
     };
-    words.iter().any(|word| SWITCHES.contains(&word.as_str())) || !is_singular(name) || (is_long && is_plain) || passes
+    words.iter().any(|word| SWITCHES.contains(&word.as_str()))
+        || !is_singular(name)
+        || (is_plain && (is_long || !is_own(name)))
+        || passes
 }
 
 /// Whether a text under a secret's name only says where the secret is found, or something about it: `urlKey: url`,
@@ -208,16 +229,32 @@ mod tests {
             ("tokens", "100"),
             ("nodeKey", "1"),
             ("secretShares", "5"),
+            ("seed", "42"),
+            ("randomSeed", "42"),
+            ("totp", "30"),
+            ("primaryKey", "1"),
+            ("foreignKey", "12"),
+            ("key", "5"),
+            ("pin", "3"),
+            ("httpPass", "1"),
         ] {
             assert_eq!(measure(name, raw), Measure::Count, "{name}: {raw}");
         }
         assert_eq!(measure("refreshTokenLifespan", "2592000"), Measure::Vast);
+        assert_eq!(measure("seed", "1234567890"), Measure::Vast);
         for (name, raw) in [
             ("password", "7391"),
             ("PGPASSWORD", "5"),
             ("pin", "7391"),
             ("salt", "12"),
-            ("seed", "42"),
+            ("seed", "12345678901"),
+            ("totpSeed", "42"),
+            ("totp", "739150"),
+            ("OPSCHAIN_PRIMARY_KEY", "1"),
+            ("primaryKey", "7391"),
+            ("key", "739"),
+            ("dbPass", "73"),
+            ("PASS", "1"),
             ("PASSWORD_2", "7391"),
             ("passwordOld", "7391"),
             ("tokenString", "739150"),
@@ -246,6 +283,14 @@ mod tests {
             ("persistToken", "yes"),
             ("auth", "no"),
             ("oidcIdToken", "true"),
+            ("securePassword", "true"),
+            ("externalSecret", "true"),
+            ("tokenSecret", "true"),
+            ("key", "true"),
+            ("salt", "true"),
+            ("requirepass", "true"),
+            ("pass", "false"),
+            ("account_key", "true"),
         ] {
             assert!(is_switch(name, raw), "{name}: {raw}");
         }
@@ -256,6 +301,9 @@ mod tests {
             ("token", "no"),
             ("adminUserPassword", "no"),
             ("passKey", "no"),
+            ("salt", "yes"),
+            ("apiKey", "no"),
+            ("API_KEY", "true"),
             ("mintPressLicence", "no"),
             ("OPSCHAIN_DOCKER_USER", "yes"),
         ] {
