@@ -3,14 +3,21 @@
 use std::borrow::Cow;
 
 use super::line::secret_spans;
+use super::place::is_digest;
 use super::scrubber::Scrubber;
 use super::secret::written_secrets;
 use crate::yaml::{NodeKind, Trap, Tree};
 
 impl Scrubber {
     /// What is secret in a text masked: what is known, what its lines give to names that hold secrets, the secrets of a
-    /// document that it is; `None` where there is none.
-    pub fn clean(&self, text: &str) -> Option<String> {
+    /// document that it is; `None` where there is none. `name` is what the text is called, if it has a name.
+    pub fn clean(&self, name: &str, text: &str) -> Option<String> {
+        if is_digest(name, text) {
+            return match self.scrub(text) {
+                Cow::Owned(clean) => Some(clean),
+                Cow::Borrowed(_) => None,
+            };
+        }
         if let Some((format, tree)) = opened(text)
             && !written_secrets(&tree).is_empty()
         {
@@ -35,8 +42,8 @@ impl Scrubber {
     }
 
     /// The same of what a person has written beside values: a comment, say.
-    pub fn cleaned(&self, text: &str) -> String {
-        self.clean(text).unwrap_or_else(|| text.to_owned())
+    pub fn cleaned(&self, name: &str, text: &str) -> String {
+        self.clean(name, text).unwrap_or_else(|| text.to_owned())
     }
 
     /// Masks what of a line is secret.

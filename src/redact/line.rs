@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::fingerprint::MASK;
 use super::inside::name_before;
 use super::name::is_secret_name;
+use super::place::{is_digest, is_key_of_entry, is_method};
 use super::secret::why_secret;
 use crate::yaml::{Path, Value};
 
@@ -16,7 +17,11 @@ pub fn secret_spans(line: &str) -> Vec<Range<usize>> {
     for (start, word) in words(line) {
         let given = spans.iter().any(|span| span.contains(&start));
         let value = Value::String(word.to_owned());
-        if !given && word.len() >= 8 && why_secret(&Path::root(), None, &value).is_some() {
+        if !given
+            && word.len() >= 8
+            && !is_digest(name_of(line, start), word)
+            && why_secret(&Path::root(), None, &value).is_some()
+        {
             spans.push(start..start + word.len());
         }
     }
@@ -30,6 +35,12 @@ pub fn secret_spans(line: &str) -> Vec<Range<usize>> {
         }
     }
     apart
+}
+
+/// What stands before a word, as its name: `commit: x`, `"sha256": "x"`, `revision x`.
+fn name_of(line: &str, at: usize) -> &str {
+    let before = line[..at].trim_end_matches([' ', '\t', '"', '\'', ':', '=', '(']);
+    name_before(before, before.len())
 }
 
 /// What a person has said, without what it gives to names that hold secrets: it is kept where nothing can be taken out again.
@@ -53,7 +64,8 @@ fn named(line: &str) -> Vec<Range<usize>> {
     let mut next = 0;
     while let Some(at) = line[next..].find(['=', ':']).map(|at| next + at) {
         next = at + 1;
-        if !is_secret_name(name_before(line, at)) {
+        let name = name_before(line, at);
+        if !is_secret_name(name) {
             continue;
         }
         let rest = &line[next..];
@@ -64,7 +76,10 @@ fn named(line: &str) -> Vec<Range<usize>> {
             _ if line[at..].starts_with('=') => value.find([' ', '\t', '&', ';', ',']).unwrap_or(value.len()),
             _ => value.trim_end().len(),
         };
-        if length > 0 && !value.starts_with('•') {
+        // `tlsKey: tls.key` says where a secret stands.
+        let said = value[..length].trim_matches(['"', '\'']);
+        let is_plain = is_method(name, said) || is_key_of_entry(name, said);
+        if length > 0 && !value.starts_with('•') && !is_plain {
             spans.push(start..start + length);
         }
         next = next.max(start + length);
@@ -107,6 +122,26 @@ mod tests {
         assert_eq!(of("dbPassword: two words "), ["two words"]);
         assert_eq!(of("use (k6yKf2JgkG4HOapQijZR548EyeALMUM8), ü"), ["k6yKf2JgkG4HOapQijZR548EyeALMUM8"]);
         assert_eq!(of("at token=kNWWmhUHAqxhksXOmYUXPdYI now"), ["token=kNWWmhUHAqxhksXOmYUXPdYI"], "no overlap");
+        for harmless in [
+            "commit: 9fceb02d0ae598e95dc970b74767f19372d61af8",
+            "{image: {tag: '9fceb02d0ae598e95dc970b74767f19372d61af8'}}",
+            "\"checksum\": \"d41d8cd98f00b204e9800998ecf8427e\",",
+            "git checkout --revision=9fceb02d0ae598e95dc970b74767f19372d61af8",
+            "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
+            "tlsKey: tls.key",
+            "auth: scram-sha-256",
+        ] {
+            assert_eq!(of(harmless), Vec::<String>::new(), "{harmless}");
+        }
+        for secret in [
+            "key 9fceb02d0ae598e95dc970b74767f19372d61af8",
+            "9fceb02d0ae598e95dc970b74767f19372d61af8",
+            "commit: 9fceb02d0ae598e95dc970b74767f19372d61af8a1",
+            "tlsKey: Sx1nyTrjQ9",
+            "routing_key: abcdefghij",
+        ] {
+            assert_eq!(of(secret).len(), 1, "{secret}");
+        }
         assert_eq!(of("host: a.b, port=1, https://h:1/p?q=2"), Vec::<String>::new());
     }
 }

@@ -31,5 +31,5 @@ pub use name::is_secret_name;
 pub use named::{NamedSecret, named_secrets, secret_in_key};
 pub use redactor::Secrets;
 pub use scrubber::{COMMON, Scrubber};
-pub use secret::{Why, is_secret, is_whole_secret, name_hint, secrets, why_secret, written_secrets};
+pub use secret::{Why, called, is_secret, is_whole_secret, name_hint, secrets, why_secret, written_secrets};
 pub use shape::looks_random;

@@ -1,8 +1,13 @@
 //! Which names hold secrets: a key taken apart into words.
 
-/// Keys that hold secrets where no general rule below finds them: OpsChain's own, and Bundler's logins.
-const KNOWN: &[&str] =
-    &["OPSCHAIN_DOCKER_USER", "mintPressLicence", "BUNDLE_ENTERPRISE__CONTRIBSYS__COM", "BUNDLE_GEMS__CONTRIBSYS__COM"];
+/// Keys that hold secrets where no general rule below finds them: OpsChain's own, Bundler's logins, Honeycomb's header.
+const KNOWN: &[&str] = &[
+    "OPSCHAIN_DOCKER_USER",
+    "mintPressLicence",
+    "BUNDLE_ENTERPRISE__CONTRIBSYS__COM",
+    "BUNDLE_GEMS__CONTRIBSYS__COM",
+    "x-honeycomb-team",
+];
 
 /// Words that make a key secret when they are one of its words: `OPSCHAIN_PRIMARY_KEY`, `unsealKey`, `dbPassword`.
 const WORDS: &[&str] = &[
@@ -151,6 +156,7 @@ const ENDS: &[&str] = &[
     "secretaccesskey",
     "presharedkey",
     "privkey",
+    "unlockcode",
 ];
 
 /// Words that end in `pass` and are no password.
@@ -197,7 +203,6 @@ const NAMED_BY_KEY: &[&str] = &[
     "lookup",
     "cert",
     "certificate",
-    "host",
     "toleration",
     "match",
     "existing",
@@ -211,8 +216,10 @@ const NAMED_BY_KEY_IN_CHARTS: &[&str] =
     &["key", "uri", "url", "dsn", "id", "by", "join", "taint", "range", "translation", "values", "kubeconfig"];
 
 /// What stands before a last `key` that is either: the key of an entry, or a secret. Its value tells.
-const MAY_NAME_A_KEY: &[&str] =
-    &["token", "tls", "file", "hash", "s3", "string", "routing", "data", "message", "license", "licence", "secret"];
+const MAY_NAME_A_KEY: &[&str] = &[
+    "token", "tls", "file", "hash", "s3", "string", "routing", "data", "message", "license", "licence", "secret",
+    "user", "selector", "bucket", "host",
+];
 
 /// Words with which a number of keys or tokens is said: `num_tokens`, `maxTokens`.
 const QUANTITIES: &[&str] = &["num", "number", "max", "min", "count", "total", "limit", "per", "avg", "used", "budget"];
@@ -234,11 +241,14 @@ const HARMLESS_ENDS: &[&str] = &[
     "sync", "validation", "verification", "exporter", "injector", "reloader", "csi", "audiences", "exchange",
     "introspection", "claim", "claims", "header", "headers", "field", "fields", "column", "store", "ring", "minlength", "mechanism", "mechanisms", "arn", "ip", "ips", "subnet", "subnets", "cidr", "cidrs",
     "dns", "zone",
-    "maxage", "engine", "engines", "proxy",
+    "maxage", "engine", "engines", "proxy", "algorithms", "types", "methods", "scopes", "policies",
 ];
 
 /// Words that make any key harmless: everybody may see a public key.
 const PUBLIC: &[&str] = &["public", "pub", "pubkey"];
+
+/// Last words beside which these say of something else that it is public: `publicLinkSalt`.
+const NEVER_PUBLIC: &[&str] = &["salt", "pepper", "password", "passphrase"];
 
 /// Words beside a last `secret` that make it the name of an object: `serverCASecret`, `existingSecret`.
 const OBJECTS: &[&str] = &["ca", "tls", "cert", "certs", "certificate", "pull", "existing"];
@@ -302,9 +312,13 @@ impl<'k> Name<'k> {
         let secret = |word: &str| WORDS.contains(&word) || pass(word) || ENDS.iter().any(|end| word.ends_with(end));
         let joined = || ENDS.iter().any(|end| self.text.ends_with(end));
         // A slash is the mark of an annotation or a label.
-        let plain = || self.key.contains('/') || has(PUBLIC) || self.names_only() || self.is_quantity();
-        let last = || self.last_word().is_some_and(|last| LAST.contains(&last));
-        KNOWN.contains(&self.key) || self.is_hook() || ((self.words().any(secret) || joined() || last()) && !plain())
+        let is_last = |words: &[&str]| self.last_word().is_some_and(|last| words.contains(&last));
+        let public = || has(PUBLIC) && !is_last(NEVER_PUBLIC);
+        let plain = || self.key.contains('/') || public() || self.names_only() || self.is_quantity();
+        let last = || is_last(LAST);
+        KNOWN.iter().any(|known| known.eq_ignore_ascii_case(self.key))
+            || self.is_hook()
+            || ((self.words().any(secret) || joined() || last()) && !plain())
     }
 
     /// `slackUrl`, `webhook_url`, `sasUrl`: the address is the secret.
@@ -331,9 +345,21 @@ impl<'k> Name<'k> {
         // `clientSecretKey` is a secret more often than not.
         let is_known = match before {
             "secret" => back.next().is_some_and(|word| matches!(word, "password" | "passwd" | "username" | "user")),
+            // Alertmanager's `routing_key` and its likes are secrets.
+            "routing" | "license" | "licence" | "user" if self.key.contains('_') => false,
             other => MAY_NAME_A_KEY.contains(&other),
         };
-        (last == "key" && is_known && self.is_of_chart()).then_some(before)
+        let is_cookie = last == "cookie" && matches!(before, "csrf" | "xsrf");
+        (((last == "key" && is_known) || is_cookie) && self.is_of_chart()).then_some(before)
+    }
+
+    /// Whether its last word is one of the first, or any of it one of the second, however many it speaks of.
+    pub(super) fn is_called(&self, last: &[&str], any: &[&str]) -> bool {
+        fn one(word: &str) -> &str {
+            word.strip_suffix('s').unwrap_or(word)
+        }
+        self.last_word().is_some_and(|word| last.contains(&word) || last.contains(&one(word)))
+            || self.words().any(|word| any.contains(&one(word)))
     }
 
     /// No variable of the environment.

@@ -50,7 +50,7 @@ pub(super) fn is_other_thing(path: &Path, value: &Value) -> bool {
 }
 
 /// Whether a text says how somebody is let in, and not with what: `auth: scram-sha-256`.
-pub(super) fn is_method(path: &Path, text: &str) -> bool {
+pub(super) fn is_method(key: &str, text: &str) -> bool {
     const METHODS: &[&str] = &[
         "none",
         "basic",
@@ -105,7 +105,7 @@ pub(super) fn is_method(path: &Path, text: &str) -> bool {
     if text.starts_with("arn:") {
         return true;
     }
-    let (key, said) = (path.keys().next_back().unwrap_or(""), text.to_ascii_lowercase());
+    let said = text.to_ascii_lowercase();
     match Name::of(key).last_word() {
         Some("hmac") => HASHES.contains(&said.as_str()),
         Some("license" | "licence") => LICENCES.iter().any(|licence| said == *licence || is_version_of(&said, licence)),
@@ -174,10 +174,12 @@ fn is_version_of(text: &str, licence: &str) -> bool {
 }
 
 /// Whether a text under a key such as `tokenKey` is the key of an entry, and no secret: words with signs between.
-pub(super) fn is_key_of_entry(path: &Path, text: &str) -> bool {
-    const ALONE: &[&str] =
-        &["key", "token", "secret", "password", "value", "data", "username", "license", "licence", "hash", "file"];
-    let name = Name::of(path.keys().next_back().unwrap_or(""));
+pub(super) fn is_key_of_entry(key: &str, text: &str) -> bool {
+    const ALONE: &[&str] = &[
+        "key", "token", "secret", "password", "value", "data", "username", "license", "licence", "hash", "file",
+        "host", "hostname",
+    ];
+    let name = Name::of(key);
     let Some(of) = name.may_name_a_key().filter(|_| text.len() < 64) else { return false };
     let is_part = |part: &str| {
         let letters = part.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -187,21 +189,42 @@ pub(super) fn is_key_of_entry(path: &Path, text: &str) -> bool {
     let mut parts = text.split(['-', '_', '.', '/']);
     let is_word = || text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_lowercase());
     ALONE.contains(&text)
-        || (!matches!(of, "token" | "secret") && is_word())
+        || (!matches!(of, "token" | "secret" | "license" | "licence" | "host") && is_word())
         || (text.contains(['-', '_', '.', '/']) && parts.all(is_part))
 }
 
-/// Whether digits of chance are what their key says: the commit of an image, the sum of a file.
-pub(super) fn is_digest(path: &Path, text: &str) -> bool {
+/// Whether digits of chance are what their name says: the commit of an image, the sum of a file. The name may stand before
+/// them, and words too: `--revision=0a1b...`, `tag: main-0a1b...`.
+pub(super) fn is_digest(name: &str, text: &str) -> bool {
     const NAMES: &[&str] = &[
-        "commit", "revision", "rev", "tag", "digest", "checksum", "sha", "sha1", "sha256", "sha384", "sha512", "md5",
-        "hash", "sum", "version", "ref",
+        "commit",
+        "revision",
+        "rev",
+        "tag",
+        "digest",
+        "checksum",
+        "sha",
+        "sha1",
+        "sha256",
+        "sha384",
+        "sha512",
+        "md5",
+        "hash",
+        "sum",
+        "version",
+        "ref",
+        "sha1sum",
+        "sha256sum",
+        "sha512sum",
+        "md5sum",
     ];
-    let is_length = matches!(text.len(), 32 | 40 | 64 | 96 | 128);
-    let is_digits = || text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
-    is_length
-        && is_digits()
-        && Name::of(path.keys().next_back().unwrap_or("")).last_word().is_some_and(|last| NAMES.contains(&last))
+    let (name, text) = text.rsplit_once('=').unwrap_or((name, text));
+    let digits = text.rsplit(['-', '_', '.', ':', '+']).next().unwrap_or(text);
+    let is_hex = |is_letter: fn(&u8) -> bool| digits.bytes().all(|byte| byte.is_ascii_digit() || is_letter(&byte));
+    matches!(digits.len(), 32 | 40 | 64 | 96 | 128)
+        && (is_hex(|byte| matches!(byte, b'a'..=b'f')) || is_hex(|byte| matches!(byte, b'A'..=b'F')))
+        && text.len() - digits.len() < 20
+        && Name::of(name).is_called(NAMES, &["commit", "checksum"])
 }
 
 /// Whether a text below `secrets` is a secret, and not the name of an object that holds one.
@@ -230,6 +253,8 @@ pub(super) fn holds_references(key: &str) -> bool {
     const LISTS: &[&str] = &[
         "items",
         "remoteRef",
+        "externalSecret",
+        "externalSecrets",
         "tolerations",
         "matchExpressions",
         "extract",

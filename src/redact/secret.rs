@@ -38,7 +38,8 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         Value::String(text) => Some(text.as_str()),
         Value::Int(_) | Value::Uint(_) | Value::Float(_) => None,
     };
-    let is_plain = |text: &str| is_method(path, text) || is_key_of_entry(path, text);
+    let key = path.keys().next_back().unwrap_or("");
+    let is_plain = |text: &str| is_method(key, text) || is_key_of_entry(key, text);
     if is_named(path, hint) && !is_other_thing(path, value) && !text.is_some_and(is_plain) {
         return Some(Why::Name);
     }
@@ -49,7 +50,7 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
     if has_secret_shape(text) {
         return Some(Why::Shape);
     }
-    (looks_random(text) && !is_digest(path, text)).then_some(Why::Entropy)
+    (looks_random(text) && !is_digest(called(key, hint), text)).then_some(Why::Entropy)
 }
 
 /// Whether what stands at `path` is secret by its name, whatever it is; `hint` as for [`why_secret`].
@@ -91,6 +92,11 @@ fn is_variable(name: &str) -> bool {
 /// How charts call the value beside a name.
 fn is_value(key: &str) -> bool {
     ["value", "val"].iter().any(|name| key.eq_ignore_ascii_case(name))
+}
+
+/// What a value under `key` is called: `value` by the name beside it.
+pub fn called<'n>(key: &'n str, hint: Option<&'n str>) -> &'n str {
+    hint.filter(|_| is_value(key)).unwrap_or(key)
 }
 
 /// Whether a leaf is secret: what shows values asks this first.
@@ -289,7 +295,9 @@ fn has_secret_shape(text: &str) -> bool {
 /// is none.
 pub(super) fn inner_secrets(text: &str) -> Vec<Embedded> {
     let mut found = inside::of_text(text);
-    of_document(text, &mut found);
+    if !of_document(text, &mut found) {
+        of_json_in_lines(text, &mut found);
+    }
     let mut seen = HashSet::new();
     let is_first: Vec<bool> = found.iter().map(|(_, secret)| seen.insert(secret.as_slice())).collect();
     let mut is_first = is_first.into_iter();
@@ -297,24 +305,36 @@ pub(super) fn inner_secrets(text: &str) -> Vec<Embedded> {
     found
 }
 
-/// JSON or YAML as a text: its own secrets.
-fn of_document(text: &str, found: &mut Vec<Embedded>) {
+/// JSON within the lines of a text that is no document as a whole: `x='{"name":"DB_PASSWORD","value":"..."}'`.
+fn of_json_in_lines(text: &str, found: &mut Vec<Embedded>) {
+    for line in text.lines().filter(|line| line.contains("\":")) {
+        let (Some(begin), Some(end)) = (line.find(['{', '[']), line.rfind(['}', ']'])) else { continue };
+        let is_json = |json: &&str| serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok();
+        if let Some(json) = line.get(begin..=end).filter(is_json) {
+            of_document(json, found);
+        }
+    }
+}
+
+/// JSON or YAML as a text: its own secrets, and whether it is such a document.
+fn of_document(text: &str, found: &mut Vec<Embedded>) -> bool {
     let trimmed = text.trim();
     let json = trimmed.starts_with(['{', '[']);
     if trimmed.len() > LONGEST_DOCUMENT || !(json || (trimmed.contains('\n') && trimmed.contains(": "))) {
-        return;
+        return false;
     }
     // Only a map is a document of its own here; a list is put into one.
     let tree = match trimmed.starts_with('[') || trimmed.starts_with("- ") {
         true => Tree::parse(format!("list:\n  {}\n", trimmed.replace('\n', "\n  ")).as_bytes()),
         false => Tree::parse(trimmed.as_bytes()),
     };
-    let Ok(tree) = tree else { return };
+    let Ok(tree) = tree else { return false };
     for (path, node, _) in secrets(&tree) {
         if let Some(scalar) = node.scalar() {
             push(found, path.keys().next_back(), &scalar.value.text());
         }
     }
+    tree.root().scalar().is_none()
 }
 
 #[cfg(test)]

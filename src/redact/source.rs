@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::line::secret_spans;
 use super::named::{secret_in_key, written_named};
 use super::scrubber::Scrubber;
-use super::secret::written_secrets;
+use super::secret::{called, hint_above, name_hint, written_secrets};
 use super::written::Written;
 use crate::yaml::{Node, NodeKind, Segment, Style, Trap, Tree, Value};
 
@@ -132,7 +132,7 @@ impl Scrubber {
         let mut registered = self.clone();
         registered.register_tree(tree);
         // What nobody reads has secrets, too.
-        registered.register_lines(source);
+        registered.register_lines(&unread(tree));
         for rest in ignored_rests(tree) {
             match read_rest(tree, &rest) {
                 Some(read) => {
@@ -147,9 +147,9 @@ impl Scrubber {
                 })),
             }
         }
-        for node in strings(tree) {
+        for (name, node) in leaves(tree) {
             if !spans.contains_key(&node.span.bytes.start)
-                && let Some((end, shown)) = registered.cleaned_scalar(tree, node)
+                && let Some((end, shown)) = registered.cleaned_scalar(tree, name, node)
             {
                 spans.insert(node.span.bytes.start, (end, shown));
             }
@@ -169,13 +169,13 @@ impl Scrubber {
     }
 
     /// A text as it was written, what is secret in it masked, and where it ends; `None` where nothing is.
-    fn cleaned_scalar(&self, tree: &Tree, node: &Node) -> Option<(usize, String)> {
+    fn cleaned_scalar(&self, tree: &Tree, name: &str, node: &Node) -> Option<(usize, String)> {
         let scalar = node.scalar()?;
         let Value::String(said) = &scalar.value else { return None };
-        let clean = self.clean(said)?;
+        let clean = self.clean(name, said)?;
         let raw = tree.raw(node).trim_end();
         let shown = match raw.chars().next() {
-            _ if raw.contains('\n') || scalar.style != Style::Quoted => self.clean(raw)?,
+            _ if raw.contains('\n') || scalar.style != Style::Quoted => self.clean(name, raw)?,
             Some('\'') => format!("'{}'", clean.replace('\'', "''")),
             _ => Value::String(clean).to_json().to_string(),
         };
@@ -187,7 +187,7 @@ impl Scrubber {
         let hidden: BTreeSet<usize> = comments_of_secrets(tree).into_iter().map(|comment| comment.start).collect();
         let shown = |(at, comment): &(usize, &str)| match hidden.contains(at) {
             true => format!("# {}", self.mask(comment.as_bytes())),
-            false => self.cleaned(comment),
+            false => self.cleaned("", comment),
         };
         comments.iter().map(shown).collect()
     }
@@ -241,22 +241,58 @@ fn words_of_lines(source: &str, range: Range<usize>) -> impl Iterator<Item = Ran
     })
 }
 
-/// Every text that the file says, in the tree or not.
-fn strings(tree: &Tree) -> Vec<&Node> {
-    fn walk<'t>(node: &'t Node, seen: &mut BTreeSet<usize>, found: &mut Vec<&'t Node>) {
+/// The file without the keys and values that are judged as such: comments, and what nobody reads.
+fn unread(tree: &Tree) -> String {
+    fn keys(node: &Node, seen: &mut BTreeSet<usize>, found: &mut Vec<Range<usize>>) {
         if !seen.insert(std::ptr::from_ref(node).addr()) {
             return;
         }
         match &node.kind {
-            NodeKind::Scalar(scalar) if matches!(scalar.value, Value::String(_)) => found.push(node),
             NodeKind::Scalar(_) => {}
-            NodeKind::List(items) => items.iter().for_each(|item| walk(item, seen, found)),
-            NodeKind::Map(entries) => entries.iter().for_each(|entry| walk(&entry.value, seen, found)),
+            NodeKind::List(items) => items.iter().for_each(|item| keys(item, seen, found)),
+            NodeKind::Map(entries) => entries.iter().for_each(|entry| {
+                found.push(entry.key_span.bytes.clone());
+                keys(&entry.value, seen, found);
+            }),
+        }
+    }
+    let (mut seen, mut places) = (BTreeSet::new(), Vec::new());
+    keys(tree.root(), &mut seen, &mut places);
+    for dropped in tree.overridden() {
+        places.push(dropped.entry.key_span.bytes.clone());
+        keys(&dropped.entry.value, &mut seen, &mut places);
+    }
+    let start = |node: &Node| node.span.bytes.start;
+    places.extend(leaves(tree).iter().map(|(_, node)| start(node)..start(node) + tree.raw(node).trim_end().len()));
+    let mut rest = tree.source().as_bytes().to_vec();
+    for place in places {
+        let bytes = rest.get_mut(place).into_iter().flatten();
+        bytes.filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+    }
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+/// Every value that is no map and no list, in the tree or not, and what it is called.
+fn leaves(tree: &Tree) -> Vec<(&str, &Node)> {
+    fn walk<'t>(name: &'t str, node: &'t Node, seen: &mut BTreeSet<usize>, found: &mut Vec<(&'t str, &'t Node)>) {
+        if !seen.insert(std::ptr::from_ref(node).addr()) {
+            return;
+        }
+        match &node.kind {
+            NodeKind::Scalar(_) => found.push((name, node)),
+            NodeKind::List(items) => items.iter().for_each(|item| walk(name, item, seen, found)),
+            NodeKind::Map(entries) => {
+                let hint = name_hint(node);
+                entries.iter().for_each(|entry| walk(called(&entry.key, hint), &entry.value, seen, found));
+            }
         }
     }
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
-    let parts = tree.overridden().iter().map(|dropped| &*dropped.entry.value);
-    std::iter::once(tree.root()).chain(parts).for_each(|node| walk(node, &mut seen, &mut found));
+    walk("", tree.root(), &mut seen, &mut found);
+    for dropped in tree.overridden() {
+        let name = called(&dropped.entry.key, hint_above(tree, &dropped.path));
+        walk(name, &dropped.entry.value, &mut seen, &mut found);
+    }
     found
 }
 

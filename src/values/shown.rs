@@ -26,6 +26,18 @@ const FILES: &[&str] = &[
     "a: \"say \\\"db_pass: SECRET\\\"\"",
     "a: \"{\\\"b\\\": [\\\"bind_pw: SECRET\\\"]}\"",
     "a: 'SELECT pgp_sym_encrypt(''x'', password => ''SECRET'')'",
+    "a: |\n  one\n  c['db_password'] = 'SECRET'\n",
+    "a: \"c['db_password'] = 'SECRET'\"",
+    "a: |\n  proxy_set_header X-Api-Key \"SECRET\";\n  two\n",
+    "a: 'SetEnv DB_PASSWORD SECRET'",
+    "a: '<property><name>fs.s3a.secret.key</name><value>SECRET</value></property>'",
+    "a: |\n  <name>fs.s3a.secret.key</name>\n  <value>SECRET</value>\n",
+    "a: '{default_pass, <<\"SECRET\">>}'",
+    "a: |\n  one\n  {\"name\":\"DB_PASSWORD\",\"value\":\"SECRET\"}\n  three\n",
+    "a: |\n  one\n  user_super=\"SECRET\";\n",
+    "routing_key: SECRET",
+    "license_key: SECRET",
+    "commit: cafe\ntoken: SECRET",
     // Where Helm does not keep it.
     "env:\n  PGPASSWORD: \"x # SECRET\"\n  PGPASSWORD: other77other",
     "env:\n  PGPASSWORD: 'x # SECRET'\n  PGPASSWORD: other77other",
@@ -122,6 +134,51 @@ fn every_output_masks_what_any_masks() {
         }
     }
     assert!(shown.is_empty(), "{} are shown:\n{}", shown.len(), shown.join("\n"));
+}
+
+/// Files with what is no secret where `SHOWN` stands, and what that is.
+const PLAIN: &[(&str, &str)] = &[
+    ("commit: SHOWN", "9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("image: {repository: a, tag: SHOWN}", "9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("image: {tag: \"SHOWN\"}", "main-9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("env: [{name: GIT_COMMIT, value: SHOWN}]", "9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("env: {GIT_COMMIT: SHOWN}", "9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("targetRevision: 'SHOWN'", "9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("podAnnotations: {checksum/config: SHOWN}", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+    ("md5: SHOWN", "d41d8cd98f00b204e9800998ecf8427e"),
+    ("args: [\"--revision=SHOWN\"]", "9fceb02d0ae598e95dc970b74767f19372d61af8"),
+    ("a: |\n  one\n  sha256: SHOWN\n", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+    ("tlsKey: SHOWN", "correct-horse"),
+    ("admin: {userKey: SHOWN, passwordKey: admin-password}", "admin-user"),
+    ("externalSecret: {key: SHOWN}", "prod/database"),
+    ("externalSecret:\n  key: SHOWN", "prod/database"),
+    ("tolerations:\n- key: SHOWN\n  operator: Exists", "dedicated"),
+    ("nodeSelectorKey: SHOWN", "disktype"),
+    ("csrfCookie: SHOWN", "csrftoken"),
+    ("sshHostKeyAlgorithms: x\na: SHOWN", "ssh-rsa AAAAC3"),
+    ("sshHostKeyAlgorithms: SHOWN", "ssh-rsa"),
+    ("auth: {method: x}\npgHba: {auth: SHOWN}", "scram-sha-256"),
+    ("containerPorts: {webhook: SHOWN}", "7000"),
+    ("ports: {token: SHOWN}", "\"8080\""),
+];
+
+#[test]
+fn every_output_shows_what_is_no_secret() {
+    let mut masked = Vec::new();
+    for (file, value) in PLAIN {
+        let yaml = format!("{}\n", file.replace("SHOWN", value));
+        let process = Secrets::default();
+        process.register_tree(&Tree::parse(yaml.as_bytes()).unwrap());
+        for (name, text) in outputs(&yaml) {
+            let text = process.scrub(&text).into_owned();
+            if text.contains('•')
+                || (["diff", "diff --raw", "textconv"].contains(&name) && !text.contains(value.trim_matches('"')))
+            {
+                masked.push(format!("{name} of\n{yaml}{text}\n"));
+            }
+        }
+    }
+    assert!(masked.is_empty(), "{} are masked:\n{}", masked.len(), masked.join("\n"));
 }
 
 #[test]

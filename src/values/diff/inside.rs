@@ -63,7 +63,7 @@ impl<'a> Texts<'a> {
             "" => String::new(),
             line if self.hidden => self.scrubber.mask(line.as_bytes()),
             line if self.reveal => line.to_owned(),
-            line => self.scrubber.cleaned(line),
+            line => self.scrubber.cleaned("", line),
         };
         Some(Inside::Lines { hunks: hunks(before, after, &show) })
     }

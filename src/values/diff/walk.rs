@@ -7,7 +7,7 @@ use super::inside::Texts;
 use super::options::{IgnoredChange, Only, Options, Passed};
 use super::rename::{self, Piece, Pieces};
 use super::shape::Shapes;
-use crate::redact::{Scrubber, Why, is_whole_secret, name_hint, why_secret};
+use crate::redact::{Scrubber, Why, called, is_whole_secret, name_hint, why_secret};
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// What a walk has found.
@@ -263,11 +263,12 @@ impl<'t, 'o> Comparison<'t, 'o> {
         let whole = [old, new].into_iter().flatten().any(|node| is_whole_secret(&self.path, hint, node));
         let secret = whole || why.is_some() || (self.within.secret && was.or(is).is_some());
         let inside = self.inside([was, is], why);
+        let name = called(self.path.keys().next_back().unwrap_or(""), hint);
         self.changes.push(Change {
             path: self.path.clone(),
             what,
-            old: old.map(|node| self.shown(node, secret, whole)),
-            new: new.map(|node| self.shown(node, secret, whole)),
+            old: old.map(|node| self.shown(name, node, secret, whole)),
+            new: new.map(|node| self.shown(name, node, secret, whole)),
             secret,
             inside,
             renamed_from: None,
@@ -306,8 +307,8 @@ impl<'t, 'o> Comparison<'t, 'o> {
         Some(Inside::Document { format, changes: found.changes, renamed: found.renamed })
     }
 
-    /// `whole` says that a map or list is one secret.
-    fn shown(&self, node: &Node, secret: bool, whole: bool) -> ShownValue {
+    /// `name` is what it is called; `whole` says that a map or list is one secret.
+    fn shown(&self, name: &str, node: &Node, secret: bool, whole: bool) -> ShownValue {
         let mut shown = ShownValue {
             kind: node.type_name(),
             value: None,
@@ -332,7 +333,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
             }
             NodeKind::Scalar(scalar) => {
                 let clean = match &scalar.value {
-                    Value::String(text) if !self.options.reveal => self.scrubber.clean(text),
+                    Value::String(text) if !self.options.reveal => self.scrubber.clean(name, text),
                     _ => None,
                 };
                 shown.scrubbed = clean.is_some();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::edit::has_entries;
 use super::report::{KeyOutcome, KeyReport};
-use crate::redact::{Scrubber, is_secret, is_secret_name, name_hint};
+use crate::redact::{Scrubber, called, is_secret, name_hint};
 use crate::yaml::{Node, NodeKind, Path, Segment, Value as Scalar};
 
 /// What the three files have at a key.
@@ -50,9 +50,8 @@ impl<'s> KeyFindings<'s> {
     fn show(&self, path: &Path, node: &Node) -> String {
         if let Some(scalar) = node.scalar() {
             let text = scalar.value.text();
-            let by_name = path.keys().next_back().is_some_and(is_secret_name);
             let says = !matches!(scalar.value, Scalar::Null | Scalar::Bool(_)) && !text.is_empty();
-            if says && (is_secret(path, None, &scalar.value) || by_name) {
+            if says && is_secret(path, None, &scalar.value) {
                 return self.scrubber.mask(text.as_bytes());
             }
         }
@@ -69,7 +68,9 @@ fn hidden(path: &Path, hint: Option<&str>, node: &Node, scrubber: &Scrubber) -> 
             Value::String(scrubber.mask(scalar.value.text().as_bytes()))
         }
         NodeKind::Scalar(scalar) => match &scalar.value {
-            Scalar::String(text) => Value::String(scrubber.cleaned(text)),
+            Scalar::String(text) => {
+                Value::String(scrubber.cleaned(called(path.keys().next_back().unwrap_or(""), hint), text))
+            }
             value => value.to_json(),
         },
         NodeKind::List(items) => {
