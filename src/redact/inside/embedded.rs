@@ -14,9 +14,10 @@ pub(in super::super) fn push(found: &mut Vec<Embedded>, name: Option<&str>, secr
     }
 }
 
-/// `$(PGPASSWORD)`, `${TOKEN}`, `{{ .Values.x }}`, `<your token>`: it says where the secret is.
+/// `$(PGPASSWORD)`, `${TOKEN}`, `{{ .Values.x }}`, `<your token>`, Apache's `%{TOKEN}e`, HAProxy's `%[env(TOKEN)]`: it says
+/// where the secret is.
 pub(super) fn is_reference(text: &str) -> bool {
-    ["$", "{{", "<"].iter().any(|begin| text.starts_with(begin))
+    ["$", "{{", "<", "%{", "%["].iter().any(|begin| text.starts_with(begin))
 }
 
 /// A secret as it stands in quotes, and as it is meant.
@@ -26,4 +27,9 @@ pub(super) fn push_quoted(found: &mut Vec<Embedded>, name: &str, inside: &str) {
     if meant != inside {
         push(found, Some(name), &meant);
     }
+}
+
+/// No more than so many bytes of a text: what is looked through at many places of it.
+pub(super) fn head(text: &str, most: usize) -> &str {
+    &text[..(0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)]
 }

@@ -26,6 +26,19 @@ const SWITCHES: &[&str] = &[
 /// First words of lines that name somebody, before a password.
 const LOGINS: &[&str] = &["user", "username", "machine", "default", "login", "enable", "neighbor", "account"];
 
+/// First words of lines in which a name stands before its value: headers and variables of proxies and images.
+#[rustfmt::skip]
+const DIRECTIVES: &[&str] = &[
+    "proxy_set_header", "grpc_set_header", "add_header", "fastcgi_param", "uwsgi_param", "scgi_param", "header_up",
+    "request_header", "SetEnv", "setenv", "presetenv", "ENV",
+];
+
+/// Words with which such a line goes on: `RequestHeader set`, `http-request set-header`.
+const ACTIONS: &[&str] = &["set", "add", "append", "merge", "setifempty", "set-header", "add-header"];
+
+/// Words before the secret of a header.
+const SCHEMES: &[&str] = &["bearer", "basic", "token", "apikey", "api-key", "geniekey", "splunk"];
+
 /// What the lines of a text say.
 pub(super) fn of_lines(text: &str, found: &mut Vec<Embedded>) {
     let is_netrc = (text.contains("machine ") || text.contains("default ")) && text.contains("login ");
@@ -38,6 +51,7 @@ pub(super) fn of_lines(text: &str, found: &mut Vec<Embedded>) {
         if let [name, value] = words.as_slice() {
             of_two(name, value, has_lines, found);
         }
+        of_directive(line, &words, found);
         if is_netrc && let Some(at) = words.iter().position(|word| *word == "password") {
             push(found, Some("password"), words.get(at + 1).unwrap_or(&""));
         }
@@ -111,13 +125,45 @@ fn of_user_list(line: &str, has_lines: bool, found: &mut Vec<Embedded>) {
     }
 }
 
+/// `proxy_set_header X-Api-Key "x";`, `RequestHeader always set Authorization "Bearer x"`, `SetEnv DB_PASSWORD x`.
+fn of_directive(line: &str, words: &[&str], found: &mut Vec<Embedded>) {
+    let is_header =
+        matches!(words[0], "Header" | "RequestHeader" | "http-request" | "http-response" | "http-after-response");
+    let place = match words[0] {
+        first if DIRECTIVES.contains(&first) => Some(1),
+        _ if is_header => words.iter().take(3).position(|word| ACTIONS.contains(word)).map(|at| at + 1),
+        _ => None,
+    };
+    let Some((name, first)) = place.and_then(|at| words.get(at).zip(words.get(at + 1))) else { return };
+    if !is_secret_name(name) || name.eq_ignore_ascii_case("set-cookie") {
+        return;
+    }
+    let rest = &line[first.as_ptr() as usize - line.as_ptr() as usize..];
+    let value = quoted(rest).map_or(first.trim_end_matches(';'), |(inside, _)| inside);
+    let is_scheme = |word: &str| SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+    let secret = value.split_once(' ').filter(|(word, _)| is_scheme(word)).map_or(value, |(_, secret)| secret);
+    if !says_how(secret) && !secret.starts_with("expr=") {
+        push_quoted(found, name, secret);
+    }
+}
+
+/// Whether a value says how or where, and not with what: a switch, a file.
+fn says_how(value: &str) -> bool {
+    value.starts_with('/')
+        || [".key", ".pem", ".crt", ".p12", ".jks", ".conf;"].iter().any(|end| value.ends_with(end))
+        || SWITCHES.contains(&value.trim_end_matches(';').to_ascii_lowercase().as_str())
+}
+
 /// Lines of two words, the first of which names a secret (`HTTP_Passwd x`), or is a mail server before a login.
 fn of_two(name: &str, value: &str, has_lines: bool, found: &mut Vec<Embedded>) {
     let is_name = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
     let is_setting = || SETTINGS.iter().any(|setting| name.eq_ignore_ascii_case(setting));
-    let is_file = value.starts_with('/')
-        || [".key", ".pem", ".crt", ".p12", ".jks", ".conf;"].iter().any(|end| value.ends_with(end));
-    let is_switch = SWITCHES.contains(&value.trim_end_matches(';').to_ascii_lowercase().as_str());
+    // The value of a header: `ApiKey x`.
+    let is_scheme = || {
+        ["token", "apikey", "api-key"].iter().any(|scheme| name.eq_ignore_ascii_case(scheme))
+            && value.len() >= 8
+            && value.contains(|c: char| c.is_ascii_digit())
+    };
     // No sentence has such a word, and hardly such a value.
     let is_variable = || {
         (name.contains('_') || !name.contains(|c: char| c.is_lowercase()))
@@ -127,7 +173,8 @@ fn of_two(name: &str, value: &str, has_lines: bool, found: &mut Vec<Embedded>) {
                     && value.chars().skip(1).any(|c| c.is_ascii_uppercase())))
             && !value.ends_with(['.', ',', ':', '!', '?'])
     };
-    if is_name && !is_switch && (is_setting() || ((has_lines || is_variable()) && is_secret_name(name))) && !is_file {
+    let is_given = || is_setting() || is_scheme() || ((has_lines || is_variable()) && is_secret_name(name));
+    if is_name && !says_how(value) && is_given() {
         push_word(value, found);
     }
     let is_server = name.starts_with('[')

@@ -9,7 +9,7 @@ mod sql;
 
 pub(super) use commands::{is_flag_for_secret, secret_words};
 pub(super) use embedded::{Embedded, push};
-use embedded::{is_reference, push_quoted};
+use embedded::{head, is_reference, push_quoted};
 use literal::quoted;
 use zeroize::Zeroizing;
 
@@ -26,6 +26,7 @@ pub(super) fn of_text(text: &str) -> Vec<Embedded> {
     of_logins(text, &mut found);
     of_assignments(text, &mut found);
     of_calls(text, &mut found);
+    of_terms(text, &mut found);
     of_headers(text, &mut found);
     of_markup(text, &mut found);
     lines::of_lines(text, &mut found);
@@ -57,8 +58,16 @@ fn of_commands(text: &str, found: &mut Vec<Embedded>) {
 
 /// What of an address is secret, as it stands and with its percent codes resolved.
 fn of_addresses(text: &str, found: &mut Vec<Embedded>) {
-    for (at, _) in text.match_indices("://") {
-        for secret in urls::secrets(&text[at + 3..]) {
+    for (at, _) in text.match_indices("//") {
+        let rest = &text[at + 2..];
+        // `//user:password@host/share` has no scheme, and stands alone.
+        let is_alone = || at == 0 || text[..at].ends_with([' ', '\t', '\n', '"', '\'', '=', '(']);
+        let has_login = || rest.split(['/', ' ', '\n', '"', '\'']).next().is_some_and(|host| host.contains('@'));
+        let is_address = text[..at].ends_with(':') || (is_alone() && has_login());
+        if !is_address {
+            continue;
+        }
+        for secret in urls::secrets(rest) {
             push(found, None, secret);
             let decoded = forms::percent_decode(secret);
             if decoded != secret.as_bytes() && !is_reference(secret) {
@@ -68,8 +77,8 @@ fn of_addresses(text: &str, found: &mut Vec<Embedded>) {
     }
 }
 
-/// MySQL's logins as programs in Go write them, without a scheme: `user:password@tcp(host:3306)/db`,
-/// `user:password@/db`, `user:password@host:3306/db`.
+/// MySQL's and Snowflake's logins as programs in Go write them, without a scheme: `user:password@tcp(host:3306)/db`,
+/// `user:password@/db`, `user:password@host:3306/db`, `user:password@account/db?warehouse=x`.
 fn of_logins(text: &str, found: &mut Vec<Embedded>) {
     for (at, _) in text.match_indices('@') {
         let rest = &text[at + 1..];
@@ -81,7 +90,13 @@ fn of_logins(text: &str, found: &mut Vec<Embedded>) {
             rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).len();
         let is_host = || host > 0 && rest[host..].strip_prefix(':').is_some_and(is_port);
         let is_net = ["tcp(", "tcp6(", "unix(", "cloudsql(", "/"].iter().any(|net| rest.starts_with(net));
-        if !is_net && !is_host() {
+        let is_account = || {
+            let address = head(rest, 300).split([' ', '\n', '"', '\'']).next().unwrap_or("");
+            host > 0
+                && rest[host..].starts_with(['/', ':', '?'])
+                && ["warehouse=", "authenticator=", ".snowflakecomputing.com"].iter().any(|sign| address.contains(sign))
+        };
+        if !is_net && !is_host() && !is_account() {
             continue;
         }
         let before = &text[..at];
@@ -99,12 +114,18 @@ fn of_logins(text: &str, found: &mut Vec<Embedded>) {
 /// `PASSWORD=...` wherever it stands: in a file of variables, a connection string, an argument, a query; and
 /// `"password": "..."`, `password: ...`.
 fn of_assignments(text: &str, found: &mut Vec<Embedded>) {
+    let is_jaas = text.contains("LoginModule");
     for (at, sign) in text.match_indices(['=', ':']) {
         let before = text[..at].trim_end_matches(':');
-        let name = name_before(before, before.len()).trim_start_matches('-');
+        let name = name_before(text, at).trim_start_matches('-');
         let rest = text[at + 1..].trim_start_matches([' ', '\t', '>', '=']);
+        let is_text = || quoted(rest).is_some();
+        // `config['password'] = "x"`: without quotes, another place is copied.
+        let is_copied = || before.trim_end().ends_with(']') && !is_text();
+        // JAAS: `user_alice="x"`.
+        let is_user = || name.starts_with("user_") && (is_jaas || name == "user_super") && is_text();
         let is_given = match sign {
-            "=" => is_secret_name(name),
+            "=" => (is_secret_name(name) && !is_copied()) || is_user(),
             _ => is_strong(name) && is_given_by_colon(text, at, rest),
         };
         // `[ "$TOKEN" = "x" ]` compares.
@@ -164,6 +185,34 @@ fn of_calls(text: &str, found: &mut Vec<Embedded>) {
     }
 }
 
+/// Erlang's `{default_pass, <<"...">>}`, Lisp's `(setq password "...")`.
+fn of_terms(text: &str, found: &mut Vec<Embedded>) {
+    let mut push_text = |name: &str, rest: &str| {
+        if rest.starts_with(['"', '\''])
+            && is_secret_name(name)
+            && !matches!(name, "key" | "auth")
+            && let Some((inside, _)) = quoted(rest)
+        {
+            push_quoted(found, name, inside);
+        }
+    };
+    for (at, _) in text.match_indices('{') {
+        let term = &text[at + 1..];
+        let end = term.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(term.len());
+        if let Some(rest) = term[end..].strip_prefix(',').map(str::trim_start) {
+            push_text(&term[..end], rest.strip_prefix("<<").unwrap_or(rest));
+        }
+    }
+    for begin in ["(setq ", "(setf ", "(setq-default ", "(defvar ", "(defconst ", "(defparameter ", "(define ", "(def "]
+    {
+        for (at, _) in text.match_indices(begin) {
+            let term = text[at + begin.len()..].trim_start();
+            let end = term.find([' ', '\t', '\n', ')', '"']).unwrap_or(term.len());
+            push_text(&term[..end], term[end..].trim_start());
+        }
+    }
+}
+
 /// Whether a name says by itself that a secret follows, in a sentence as well.
 fn is_strong(name: &str) -> bool {
     const ENDS: &[&str] = &[
@@ -212,9 +261,14 @@ fn is_given_by_colon(text: &str, at: usize, rest: &str) -> bool {
     quoted(rest).is_some_and(|(inside, _)| !inside.is_empty()) || (is_word && text[at + 1..].starts_with([' ', '\t']))
 }
 
-/// The word that stands before a sign at `at`, in quotes or not.
+/// The word that stands before a sign at `at`, in quotes or not: `password: `, `password ||= `, `config['password'] = `.
 pub(super) fn name_before(text: &str, at: usize) -> &str {
-    let before = text[..at].trim_end_matches([' ', '\t', '"', '\'']);
+    let mut before = text[..at].trim_end_matches(':');
+    if text[at..].starts_with('=') {
+        before = before.trim_end_matches(['|', '?', '+']).trim_end_matches([' ', '\t']);
+        before = before.strip_suffix(']').unwrap_or(before);
+    }
+    let before = before.trim_end_matches([' ', '\t', '"', '\'']);
     let begins = before
         .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')))
         .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
@@ -261,20 +315,27 @@ fn of_headers(text: &str, found: &mut Vec<Embedded>) {
     }
 }
 
-/// XML: `<password>x</password>`, and `key="Password" value="x"`.
+/// XML: `<password>x</password>`, `<setting name="password">x</setting>`, `<name>password</name><value>x</value>`, and
+/// `key="Password" value="x"`.
 fn of_markup(text: &str, found: &mut Vec<Embedded>) {
     if !text.contains("</") && !text.contains("/>") {
         return;
     }
     for (at, _) in text.match_indices('<') {
         let tag = &text[at + 1..];
-        let Some((name, rest)) = tag.split_once('>') else { return };
-        let name = name.split_whitespace().next().unwrap_or("");
-        if let Some((value, _)) = rest.split_once('<')
-            && rest[value.len() + 1..].strip_prefix('/').is_some_and(|end| end.starts_with(name))
-            && is_secret_name(name)
-        {
-            push(found, Some(name), value.trim());
+        let Some((inside, rest)) = tag.split_once('>') else { return };
+        let name = inside.split_whitespace().next().unwrap_or("");
+        let Some((value, end)) = rest.split_once('<') else { continue };
+        let Some(end) = end.strip_prefix('/').filter(|end| end.starts_with(name)) else { continue };
+        let attribute = |sign: &str| quoted(head(inside, 200).split_once(sign)?.1).map(|(called, _)| called);
+        let called = attribute(" name=").or_else(|| attribute(" key=")).unwrap_or(name);
+        if is_secret_name(name) || is_secret_name(called) {
+            push(found, Some(called), value.trim());
+        }
+        if matches!(name, "name" | "key") && is_secret_name(value.trim()) {
+            let behind = end[name.len()..].trim_start_matches(|c: char| c == '>' || c.is_whitespace());
+            let beside = ["<value>", "<string>"].iter().find_map(|open| behind.strip_prefix(open));
+            push(found, Some(value.trim()), beside.and_then(|beside| beside.split('<').next()).unwrap_or("").trim());
         }
     }
     for (at, begin) in text.match_indices("=\"") {

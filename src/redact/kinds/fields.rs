@@ -165,6 +165,36 @@ fn texts_that_only_speak_of_secrets_are_shown() {
         "$5 off, $6 on",
         "a: $1$",
         "{SHA} is a scheme",
+        "app.config['SECRET_KEY'] = os.environ['SECRET_KEY']",
+        "gitlab_rails['smtp_port'] = 465",
+        "[token]: https://h.example.com/token",
+        "proxy_set_header Authorization $http_authorization;\nproxy_set_header Authorization \"Bearer $token\";\n",
+        "proxy_set_header X-Forwarded-For $remote_addr;\nadd_header X-Frame-Options \"DENY\" always;\n",
+        "add_header Set-Cookie \"Path=/; HttpOnly; Secure\";",
+        "proxy_hide_header X-Api-Key;",
+        "fastcgi_param AUTH_TYPE basic;\nfastcgi_param SSL_KEY /etc/tls/tls.key;\n",
+        "http-request set-header X-Api-Key %[env(API_KEY)]",
+        "RequestHeader set X-Token \"%{TOKEN}e\"",
+        "SetEnv APP_MODE production",
+        "set the token to something",
+        "<property><name>fs.s3a.endpoint</name><value>h.example.com</value></property>",
+        "<setting name=\"port\">5432</setting>",
+        "<name>fs.s3a.secret.key</name><value>${KEY}</value>",
+        "{port, \"5672\"}",
+        "{key, \"value\"}",
+        "(setq tab-width \"4\")",
+        "first\n{\"name\":\"DB_HOST\",\"value\":\"db.example.com\"}\nlast",
+        "first\n{\"level\":\"info\",\"msg\":\"ready\"}\nlast",
+        "user_id=\"alice\"",
+        "//cdn.example.com/lib.js",
+        "// mail me@acme.com",
+        "user:name@account/db",
+        "token expired",
+        "token is missing",
+        "INSERT INTO settings (key, value) VALUES ('theme', 'dark');",
+        "INSERT INTO users (name, password) VALUES ($1, $2);",
+        "INSERT INTO users (name) VALUES ('a');",
+        "select pgp_sym_encrypt(x, key)",
     ];
     let is_masked = |text: &&str| is_secret(&Path::of(&["plain"]), None, &Value::String((*text).into()));
     let masked: Vec<&str> = harmless.into_iter().filter(is_masked).collect();
@@ -173,10 +203,21 @@ fn texts_that_only_speak_of_secrets_are_shown() {
 
 #[test]
 fn what_stands_beside_plain_fields_is_hidden_all_the_same() {
-    let yaml = "tokenKey: hunter22\nadminTokenKey: Zx9-Qw8-Lk7\nclientSecretKey: my-entry-name-17\nsecretKey: my-entry-name-17\ntlsKey: Sx1nyTrjQ9\nroutingKey: 9f86d081884c7d659a2feaa0c55ad015\nlicense: ABCD-1234-EFGH\nhmac: hunter22\nsecrets: Sx1nyTrj\nother: {secrets: [Sx1nyTrj, abc-d]}\nencrypt: pUqJrVyVRjBjsiYEkMBtFQYfWyJIvBsBXkvDwyCCuos=\nvalue: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b\nvpc: xyz-0a1b2c3d4e5f67890\nlozinka: hunter22\n";
+    let yaml = "routing_key: abcdefghij\nlicense_key: correct-horse\nuser_key: abcdefghij\nuserKey: Sx1nyTrjQ9\nhostKey: Sx1nyTrjQ9\nsshHostKey: abcdefghij\nlicenseKey: abcdefghij\npublicLinkSalt: abcdefghij\nunlockCode: abcdefghij\ncsrfCookie: Sx1nyTrjQ9\nx-honeycomb-team: abcdefghij\ntokenKey: hunter22\nadminTokenKey: Zx9-Qw8-Lk7\nclientSecretKey: my-entry-name-17\nsecretKey: my-entry-name-17\ntlsKey: Sx1nyTrjQ9\nroutingKey: 9f86d081884c7d659a2feaa0c55ad015\nlicense: ABCD-1234-EFGH\nhmac: hunter22\nsecrets: Sx1nyTrj\nother: {secrets: [Sx1nyTrj, abc-d]}\nencrypt: pUqJrVyVRjBjsiYEkMBtFQYfWyJIvBsBXkvDwyCCuos=\nvalue: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b\nvpc: xyz-0a1b2c3d4e5f67890\nlozinka: hunter22\n";
     let tree = Tree::parse(yaml.as_bytes()).unwrap();
     let found: Vec<String> = secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect();
     let expected = [
+        "routing_key",
+        "license_key",
+        "user_key",
+        "userKey",
+        "hostKey",
+        "sshHostKey",
+        "licenseKey",
+        "publicLinkSalt",
+        "unlockCode",
+        "csrfCookie",
+        "x-honeycomb-team",
         "tokenKey",
         "adminTokenKey",
         "clientSecretKey",

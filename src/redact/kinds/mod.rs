@@ -65,6 +65,25 @@ fn a_text_that_holds_a_secret_is_masked_and_its_secret_known_elsewhere() {
 }
 
 #[test]
+fn a_setting_of_a_program_is_masked_alone_and_among_other_lines() {
+    let mut shown = Vec::new();
+    for marked in texts::settings() {
+        let text = marked.replace(['«', '»'], "");
+        let (_, secret) = marked.split_once('«').unwrap();
+        let (secret, _) = secret.split_once('»').unwrap();
+        for text in [text.clone(), format!("first line\n{text}\nlast\n")] {
+            let secrets = Secrets::default();
+            secrets.register_tree(&Tree::parse(serde_json::json!({"a": &text}).to_string().as_bytes()).unwrap());
+            let said = secrets.scrub(&format!("failed at [{secret}]")).into_owned();
+            if !shape_of(&text) || said.contains(secret) {
+                shown.push(format!("{text}: {said}"));
+            }
+        }
+    }
+    assert!(shown.is_empty(), "{shown:#?}");
+}
+
+#[test]
 fn a_hash_of_a_password_is_masked_under_any_name_and_within_a_file() {
     let is_shown = |hash: &str| !shape_of(hash) || !shape_of(&format!("# users\n{hash}\n"));
     let shown: Vec<_> = tokens::hashes().into_iter().filter(|(_, hash)| is_shown(hash)).collect();

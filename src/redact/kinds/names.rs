@@ -71,6 +71,10 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "APP_URL_KEY",
         "dataKey",
         "tlsKey",
+        "publicLinkSalt",
+        "hostKey",
+        "unlockCode",
+        "X-Honeycomb-Team",
     ] {
         assert!(is_secret_name(key), "{key}");
     }
@@ -134,6 +138,10 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "kmsKeyId",
         "secretEngine",
         "authProxy",
+        "sshHostKeyAlgorithms",
+        "keyTypes",
+        "tokenScopes",
+        "publicKeyHash",
     ] {
         assert!(!is_secret_name(key), "{key}");
     }

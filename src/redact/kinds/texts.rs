@@ -169,3 +169,64 @@ pub(super) fn texts() -> Vec<String> {
         "bob Cleartext-Password := \"«hunter22»\"".to_owned(),
     ]
 }
+
+/// Settings of programs that are kept in values as texts, each alone and as a line among others.
+pub(super) fn settings() -> Vec<&'static str> {
+    vec![
+        // Given to a place of a map.
+        "gitlab_rails['smtp_password'] = \"«hunter22»\"",
+        "$db['default']['password'] = '«hunter22»';",
+        "$cfg['Servers'][$i]['password'] = '«hunter22»';",
+        "config[\"secret_key\"] = \"«hunter22»\"",
+        "os.environ[\"PGPASSWORD\"] = \"«hunter22»\"",
+        "app.config[ 'SECRET_KEY' ] ||= '«hunter22»'",
+        "Settings[:db_password] = '«hunter22»'",
+        "env[DB_PASSWORD] = \"«hunter22»\"",
+        "password ||= \"«hunter22»\"",
+        "PASSWORD ?= «hunter22»",
+        "db_password += \"«hunter22»\"",
+        // Three words.
+        "proxy_set_header X-Api-Key \"«sunflower»\";",
+        "proxy_set_header Authorization \"Bearer «sunflower»\";",
+        "add_header X-Auth-Token «sunflower»;",
+        "fastcgi_param DB_PASSWORD «sunflower»;",
+        "http-request set-header X-Api-Key «sunflower» if { path /x }",
+        "RequestHeader always set Authorization \"Token «sunflower»\"",
+        "SetEnv API_TOKEN \"«sunflower»\"",
+        "SetEnv DB_PASSWORD «sunflower4!»",
+        "header_up X-Api-Key «sunflower»",
+        "ENV DB_PASSWORD «sunflower»",
+        // XML.
+        "<property><name>fs.s3a.secret.key</name><value>«hunter22»</value></property>",
+        "<property>\n<name>javax.jdo.option.ConnectionPassword</name>\n<value>\n«hunter22»\n</value>\n</property>",
+        "<setting name=\"password\">«hunter22»</setting>",
+        "<string name='api_key'>«hunter22»</string>",
+        "<entry key=\"db.password\">«hunter22»</entry>",
+        "<key>ApiToken</key><string>«hunter22»</string>",
+        // Terms.
+        "{default_pass, <<\"«hunter22»\">>}",
+        "[{rabbit,[{ssl_options,[{password,\"«hunter22»\"}]}]}].",
+        "(setq password \"«hunter22»\")",
+        "(def db-password \"«hunter22»\")",
+        // Documents.
+        "{\"name\":\"DB_PASSWORD\",\"value\":\"«hunter22»\"}",
+        "[{\"key\":\"api_token\",\"value\":\"«hunter22»\"}]",
+        "CONFIG='{\"name\": \"DB_PASSWORD\", \"value\": \"«hunter22»\"}'",
+        // Logins.
+        "Server { org.apache.zookeeper.server.auth.DigestLoginModule required user_super=\"«hunter22»\"; };",
+        "org.apache.kafka.common.security.plain.PlainLoginModule required user_alice='«hunter22»';",
+        "user_super=\"«hunter22»\";",
+        "//u:«hunter22»@h/share",
+        "mount -t cifs //u:«hunter22»@h/share /mnt",
+        "user:«hunter22»@account/db/schema?warehouse=wh",
+        "user:«hunter22»@account.snowflakecomputing.com/db",
+        "OTEL_EXPORTER_OTLP_HEADERS=x-honeycomb-team=«hunter22»",
+        "token «hunter22»",
+        "ApiKey «hunter22»",
+        // Statements.
+        "INSERT INTO users (name, password) VALUES ('a', '«hunter22»');",
+        "insert into app.users(\"name\", `api_token`)\nvalues ('(a, b)', 'hunter33'), (lower('c'), '«hunter22»')",
+        "select pgp_sym_encrypt(x, '«hunter22»')",
+        "SELECT AES_DECRYPT(concat(a, ','), '«hunter22»')",
+    ]
+}
