@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::aliases::Decoded;
 use super::cursor::TextMark;
-use super::documents::{Document, LINE_SEPARATORS, Lines, at_end_of, documents, error_at, up_to_line};
+use super::documents::{Document, LINE_SEPARATORS, Lines, at_end_of, documents, error_at, odd_line_end, up_to_line};
 use super::map::MapBuilder;
 use super::overlay::overlaid;
 use super::parser::{EventKind, Parser, Properties};
@@ -60,8 +60,8 @@ impl Tree {
         }
         let chunks = documents(&source)?;
         let lines = Lines::new(&source);
-        let mut traps: Vec<Trap> =
-            source.find(LINE_SEPARATORS).map(|at| Trap::LineSeparator { at: lines.place_of(at) }).into_iter().collect();
+        let separator = |(at, sign)| Trap::LineSeparator { at: lines.place_of(at), sign };
+        let mut traps: Vec<Trap> = odd_line_end(&source).map(separator).into_iter().collect();
         let (mut layers, mut overridden) = (Vec::new(), Vec::new());
         for (place, chunk) in chunks.iter().enumerate() {
             if place > 0 {

@@ -7,6 +7,16 @@ use super::tree::{Span, YamlError};
 /// What ends a line for Helm's parser, and for nobody else.
 pub(super) const LINE_SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
+/// Where a line ends for Helm's parser and for nobody else: at a separator of Unicode, or at a carriage return that no line
+/// feed follows.
+pub fn odd_line_end(text: &str) -> Option<(usize, char)> {
+    let is_odd = |(at, c): &(usize, char)| match c {
+        '\r' => !text[*at + 1..].starts_with('\n'),
+        c => LINE_SEPARATORS.contains(c),
+    };
+    text.char_indices().find(is_odd)
+}
+
 /// A document of a file.
 pub(super) struct Document {
     pub(super) bytes: Range<usize>,
@@ -14,37 +24,36 @@ pub(super) struct Document {
     pub(super) separator: usize,
 }
 
-/// Cuts at lines that begin with `---`, as helm 4 does before it parses anything.
+/// Cuts at lines that begin with `---`, as helm 4 does before it parses anything. Where nothing stands before such a line,
+/// on the first one or behind another, helm 4 leaves it where it is, and it is for the parser.
 pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
     let mut chunks = Vec::new();
     let (mut start, mut at, mut separator) = (0, 0, 0);
-    let mut begun = false;
-    // Helm cuts after a line's end, and takes the end of the cut line along: what follows at once is text.
-    let mut may_cut = false;
+    let mut has_begun = false;
     for line in source.split_inclusive('\n') {
-        // The byte order mark is nothing, and no part of what stands behind it.
-        let unmarked = if at == 0 { line.trim_start_matches('\u{feff}') } else { line };
-        if !begun && unmarked.trim_end_matches(is_blank) == "..." {
-            return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
-        }
-        let was_begun = begun;
-        let text = unmarked.trim_start_matches(is_blank);
-        begun = !line.starts_with("---") && (begun || !(text.is_empty() || text.starts_with('#')));
         if let Some(rest) = line.strip_prefix("---") {
-            let is_text = !rest.starts_with(|c: char| c.is_whitespace()) && !may_cut;
-            if !rest.trim().is_empty() && (is_text || !rest.trim_start().starts_with('#')) {
+            let rest = rest.trim_start();
+            if !rest.is_empty() && !rest.starts_with('#') {
                 let message = "text stands on the line of a document separator (`---`), which helm 4 refuses";
                 return Err(error_at(&place_of(source, at), message));
             }
-            // Comments and blank lines before the first `---` are no document of their own.
-            // Nothing at all between two of them is one: helm 3 reads it, and no more.
-            if start > 0 || (at > start && was_begun) {
-                chunks.push(Document { bytes: start..at, separator });
+            if at > start {
+                // Comments and blank lines before the first `---` are no document of their own.
+                if has_begun {
+                    chunks.push(Document { bytes: start..at, separator });
+                }
+                (start, separator) = (at + line.len(), at);
+            } else if at > 0 {
+                // Nothing at all between two of them is a document: helm 3 reads it, and no more.
+                chunks.push(Document { bytes: at..at, separator });
+                separator = at;
             }
-            (start, separator) = (at + line.len(), at);
-            may_cut = !may_cut;
-        } else {
-            may_cut = true;
+            has_begun = true;
+        } else if !has_begun {
+            // The byte order mark is nothing, and no part of what stands behind it.
+            let unmarked = if at == 0 { line.trim_start_matches('\u{feff}') } else { line };
+            let text = unmarked.trim_start_matches(is_blank);
+            has_begun = !(text.is_empty() || text.starts_with('#'));
         }
         at += line.len();
     }
@@ -52,10 +61,17 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
         chunks.push(Document { bytes: start..at, separator });
     }
     // At the end, nothing changes nothing.
-    while chunks.len() > 1 && chunks.last().is_some_and(|last| last.bytes.is_empty()) {
+    while chunks.len() > 1 && chunks.last().is_some_and(|last| is_separator_alone(&source[last.bytes.clone()])) {
         chunks.pop();
     }
     Ok(chunks)
+}
+
+/// Whether a document is empty, or a line `---` that helm 4 has left in it.
+fn is_separator_alone(document: &str) -> bool {
+    document
+        .lines()
+        .all(|line| line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(is_blank)))
 }
 
 /// What is nothing to the parser: other blanks of Unicode are text.
@@ -148,5 +164,49 @@ mod tests {
         assert_eq!(count("# x\n---\n---\na: 1\n"), 2);
         assert_eq!(count("a: 1\n---\n---\n"), 1);
         assert_eq!(count("---\na: 1\n---\n"), 1);
+        assert_eq!(count("a: 1\n---\n--- # c\n"), 1);
+        assert_eq!(count("---\n---\n---\na: 1\n"), 3);
+        assert_eq!(count("---\n...\n---\na: 1\n"), 2);
+        assert_eq!(count("\u{feff}---\n# c\n---\na: 1\n"), 2);
+    }
+
+    /// A `---` on the first line is cut by nobody: what stands behind it is no beginning of a file. As both majors of Helm
+    /// read it, or helm 4 where there are several documents.
+    #[test]
+    fn what_stands_behind_a_separator_on_the_first_line_is_the_parsers() {
+        use serde_json::{Value, json};
+
+        let read = |source: &str| super::super::Tree::parse(source.as_bytes()).ok().map(|tree| tree.to_json());
+        let cases: [(&str, Value); 16] = [
+            ("---\n\u{feff}a: 1\nb: 2\n", json!({"\u{feff}a": 1, "b": 2})),
+            ("--- \n\u{feff}a: 1\n", json!({"\u{feff}a": 1})),
+            ("---\r\n\u{feff}a: 1\r\n", json!({"\u{feff}a": 1})),
+            ("---\n\u{feff}\"a\": 1\n", json!({"\u{feff}\"a\"": 1})),
+            ("---\n\u{feff}{a: 1}\n", json!({"\u{feff}{a": "1}"})),
+            ("a: 1\n---\n---\n\u{feff}b: 1\n", json!({"a": 1, "\u{feff}b": 1})),
+            ("# c\n---\n\u{feff}a: 1\n", json!({"a": 1})),
+            ("\n---\n\u{feff}a: 1\n", json!({"a": 1})),
+            ("a: 1\n---\n\u{feff}b: 1\n", json!({"a": 1, "b": 1})),
+            ("---\n---\n\u{feff}a: 1\n", json!({"a": 1})),
+            ("---\n...\n", json!({})),
+            ("---\n...\n---\na: 1\n", json!({"a": 1})),
+            ("---\n%YAML 1.1\n---\na: 1\n", json!({"a": 1})),
+            ("---\n# c\n%YAML 1.1\n---\na: 1\n", json!({"a": 1})),
+            ("---#x: 1\n", json!({"---#x": 1})),
+            ("a: 1\n---\n---#x: 1\n", json!({"a": 1, "---#x": 1})),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(read(source), Some(expected), "{source:?}");
+        }
+        for source in [
+            "---\n\u{feff}# c\na: 1\n",
+            "---\n\u{feff}---\na: 1\n",
+            "---\n\u{feff}\na: 1\n",
+            "---\n%NO\n---\na: 1\n",
+            "...\na: 1\n",
+            "# c\n...\n",
+        ] {
+            assert_eq!(read(source), None, "{source:?}");
+        }
     }
 }

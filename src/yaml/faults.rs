@@ -33,12 +33,14 @@ fn is_better(text: &str, error: &YamlError, more: usize) -> bool {
 
 fn separator(source: &str, error: &YamlError) -> Option<String> {
     let mut lines = source.lines().enumerate().take(error.line).collect::<Vec<_>>().into_iter().rev();
-    let (place, sign) =
-        lines.find_map(|(place, line)| Some((place, line.chars().rfind(|c| LINE_SEPARATORS.contains(c))?)))?;
-    let code = u32::from(sign);
-    is_better(&source.replace(LINE_SEPARATORS, " "), error, 0).then(|| {
-        format!("a line separator of Unicode (U+{code:04X}) ends {} for Helm: remove it", named(place + 1, error))
-    })
+    let (place, sign) = lines
+        .find_map(|(place, line)| Some((place, line.chars().rfind(|c| *c == '\r' || LINE_SEPARATORS.contains(c))?)))?;
+    let what = match u32::from(sign) {
+        0xd => "a carriage return alone (U+000D)".to_owned(),
+        code => format!("a line separator of Unicode (U+{code:04X})"),
+    };
+    let without = source.replace("\r\n", "\n").replace('\r', " ").replace(LINE_SEPARATORS, " ");
+    is_better(&without, error, 0).then(|| format!("{what} ends {} for Helm: remove it", named(place + 1, error)))
 }
 
 fn named(line: usize, error: &YamlError) -> String {
@@ -179,6 +181,8 @@ mod tests {
             let wanted = format!("a line separator of Unicode (U+{code}) ends {line} for Helm: remove it");
             assert!(said.starts_with("line 1, ") && said.ends_with(&wanted), "{said}");
         }
+        let said = said("a: 1\nport: 81 # was \r x\n");
+        assert!(said.ends_with("a carriage return alone (U+000D) ends this line for Helm: remove it"), "{said}");
     }
 
     #[test]

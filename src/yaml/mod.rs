@@ -21,6 +21,7 @@ mod token;
 mod tree;
 
 pub use anchors::{AliasPlace, alias_places};
+pub use documents::odd_line_end;
 pub use path::{Path, Segment};
 pub use resolve::{Value, go_text};
 pub use tree::{Entry, Node, NodeKind, OverriddenEntry, Scalar, Span, Style, Trap, Tree, YamlError};

@@ -124,8 +124,9 @@ impl<'s> Parser<'s> {
             T::Directive => self.refuse(
                 "a directive (`%`) without a document: Helm takes the line `---` that follows it for the end of one",
             ),
+            T::DocumentEnd => self.refuse("a document ends (`...`) before it has begun"),
             T::DocumentStart => {
-                // Behind a byte order mark, or where a carriage return alone ends the line before.
+                // On the first line, behind a byte order mark, or where a carriage return alone ends the line before.
                 let mark = self.scanner.take()?.end;
                 if matches!(self.kind()?, T::Directive | T::DocumentStart | T::DocumentEnd | T::End) {
                     return self.then_nothing(State::DocumentEnd, mark);

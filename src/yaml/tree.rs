@@ -116,10 +116,11 @@ pub enum Trap {
         /// Where its first line is.
         at: Span,
     },
-    /// One of Unicode's line separators: it ends a line, and a comment, for Helm's parser alone.
+    /// One of Unicode's line separators, or a carriage return alone: it ends a line, and a comment, for Helm's parser alone.
     LineSeparator {
         /// Where the first one stands.
         at: Span,
+        sign: char,
     },
     /// Text after a document end (`...`): it is ignored.
     IgnoredRest {
@@ -432,7 +433,7 @@ mod tests {
                 Trap::OddKey { path, at, becomes } => format!("odd {path} {} {becomes}", at.line),
                 Trap::SecondDocument { at } => format!("second {}", at.line),
                 Trap::IgnoredRest { at } => format!("rest {}", at.line),
-                Trap::LineSeparator { at } => format!("separator {}", at.line),
+                Trap::LineSeparator { at, .. } => format!("separator {}", at.line),
             })
             .collect();
         assert_eq!(traps, ["duplicate a.b 3:3 2", "odd true 4 true", "second 5", "rest 8"]);

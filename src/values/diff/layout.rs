@@ -123,15 +123,20 @@ pub(in crate::values) fn placed_comments(tree: &Tree) -> Vec<(usize, &str)> {
             continue;
         }
         // Behind a blank, the byte order mark, or a sign that ends a word: `'x'#c`, `[a]#c`, `[a,#c`.
-        let behind = [' ', '\t', '\n', '\r', '\u{feff}', '"', '\'', '[', ']', '{', '}', ','];
+        let behind = |c: char| is_line_end(c) || " \t\u{feff}\"'[]{},".contains(c);
         let begins = hash == 0 || source[..hash].ends_with(behind);
-        let end = source[hash..].find('\n').map_or(source.len(), |end| hash + end);
+        let end = source[hash..].find(is_line_end).map_or(source.len(), |end| hash + end);
         if begins {
             found.push((hash, source[hash..end].trim_end()));
         }
         at = if begins { end } else { hash + 1 };
     }
     found
+}
+
+/// Whether a line, and a comment in it, ends here for Helm's parser.
+fn is_line_end(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 /// The bytes of all scalars and keys.

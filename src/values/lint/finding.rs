@@ -47,6 +47,7 @@ pub const ALL: &[(&str, Severity)] = &[
     ("ignored-rest", Severity::Error),
     ("line-separator", Severity::Warning),
     ("odd-key", Severity::Warning),
+    ("unseen-in-key", Severity::Warning),
     ("typographic-quotes", Severity::Warning),
     ("number-rounded", Severity::Warning),
     ("octal", Severity::Warning),

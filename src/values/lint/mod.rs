@@ -63,6 +63,7 @@ fn alone(contents: &Contents<'_>, bytes: &[u8]) -> Vec<LintFinding> {
         written::of_number(tree, value, &mut findings);
         written::of_quotes(tree, value, &mut findings);
     }
+    written::of_keys(tree, tree.root(), &mut findings);
     secrets::weak(contents, &mut findings);
     written::of_bytes(bytes, &mut findings);
     findings
@@ -147,6 +148,9 @@ mod tests {
         }
         assert_eq!(found("a: \u{201c}b c\u{201d}\n".as_bytes()), ["1:4 typographic-quotes a"]);
         assert_eq!(found("a: say \u{201c}b\u{201d}\nb: '\u{201c}b\u{201d}'\n".as_bytes()), Vec::<String>::new());
+        assert_eq!(found("---\n\u{feff}env:\n  \u{a0}b: 1\n".as_bytes()), ["2:1 unseen-in-key ", "3:3 unseen-in-key "]);
+        assert_eq!(found(b"\"a\\u00a0b\": 1\n"), Vec::<String>::new());
+        assert_eq!(found(b"a: 1 # was\r\nb: 1 # was\rc: 1\n"), ["1:1 carriage-return ", "2:11 line-separator "]);
         assert_eq!(found(b"{\"a\": 1}\n{\"b\": 2}\n"), ["2:1 ignored-rest "]);
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::finding::{LintFinding, finding};
 use super::placeholder::placeholder;
 use super::secret_name::{Measure, is_own, is_plural, is_singular, is_switch, is_variable, measure};
-use super::written::is_in_typographic_quotes;
+use super::written::{is_in_typographic_quotes, is_invisible};
 use crate::redact::{NamedSecret, secret_in_key};
 use crate::yaml::{Node, NodeKind, Path, Segment, Style, Tree, Value};
 
@@ -187,10 +187,6 @@ fn has_escapes(tree: &Tree, node: &Node, text: &str) -> bool {
     let is_meant = |c: char| inner.contains('\n') && matches!(c, '\n' | '\r' | '\t');
     let is_hidden = |c: char| (is_invisible(c) || c.is_control()) && !is_meant(c) && !raw.contains(c);
     raw.starts_with('"') && raw.contains('\\') && !is_document && inner.chars().any(is_hidden)
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}')
 }
 
 /// What of a text nobody sees. Documents and keys of several lines may end in a line end.

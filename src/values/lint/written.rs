@@ -2,7 +2,7 @@
 
 use super::contents::SingleValue;
 use super::finding::{LintFinding, finding};
-use crate::yaml::{Span, Style, Trap, Tree, Value, YamlError};
+use crate::yaml::{Node, NodeKind, Span, Style, Trap, Tree, Value, YamlError};
 
 pub(super) fn of_trap(trap: &Trap) -> LintFinding {
     match trap {
@@ -28,7 +28,13 @@ pub(super) fn of_trap(trap: &Trap) -> LintFinding {
             fix: "remove the line `---`, or what follows it".into(),
             ..finding("second-document", at, None)
         },
-        Trap::LineSeparator { at } => LintFinding {
+        Trap::LineSeparator { at, sign: '\r' } => LintFinding {
+            reason: "a carriage return without a line feed: Helm ends the line here, and a comment with it, which an editor may not show"
+                .into(),
+            fix: "end the line with a line feed, or remove the carriage return".into(),
+            ..finding("line-separator", at, None)
+        },
+        Trap::LineSeparator { at, .. } => LintFinding {
             reason: "a line separator of Unicode: Helm ends the line here, and a comment with it; nobody sees that"
                 .into(),
             fix: "remove it, or write it as \\u2028 in double quotes".into(),
@@ -95,6 +101,35 @@ pub(super) fn of_number(tree: &Tree, value: &SingleValue<'_>, findings: &mut Vec
     }
 }
 
+/// Characters in keys that nobody sees: a byte order mark in the middle of a file, a blank that is none.
+pub(super) fn of_keys(tree: &Tree, node: &Node, findings: &mut Vec<LintFinding>) {
+    let entries = match &node.kind {
+        NodeKind::Scalar(_) => return,
+        NodeKind::List(items) => {
+            let own = items.iter().filter(|item| item.span.bytes.start >= node.span.bytes.start);
+            return own.for_each(|item| of_keys(tree, item, findings));
+        }
+        NodeKind::Map(entries) => entries,
+    };
+    for entry in entries.iter().filter(|entry| !entry.merged) {
+        let written = tree.source().get(entry.key_span.bytes.clone()).unwrap_or_default();
+        // What an escape says is meant.
+        if let Some(sign) = entry.key.chars().find(|c| is_invisible(*c) && written.contains(*c)) {
+            findings.push(LintFinding {
+                reason: format!(
+                    "a character that nobody sees (U+{:04X}) stands in this key: Helm takes it for a part of the name",
+                    u32::from(sign)
+                ),
+                fix: "write the key anew, without it".into(),
+                ..finding("unseen-in-key", &entry.key_span, None)
+            });
+        }
+        if entry.value.span.bytes.start >= entry.key_span.bytes.end {
+            of_keys(tree, &entry.value, findings);
+        }
+    }
+}
+
 /// A text between quotes of a word processor, which YAML takes for letters.
 pub(super) fn of_quotes(tree: &Tree, value: &SingleValue<'_>, findings: &mut Vec<LintFinding>) {
     let SingleValue { path, node, scalar, .. } = value;
@@ -113,6 +148,11 @@ pub(super) fn is_in_typographic_quotes(text: &str) -> bool {
         '\u{bb}', '\u{2039}', '\u{203a}', '\u{ff02}', '\u{ff07}',
     ];
     text.chars().count() > 1 && text.starts_with(SIGNS) && text.ends_with(SIGNS)
+}
+
+/// Whether nobody sees a character.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}')
 }
 
 /// Whether a number with a point has more digits than Helm's have room for.
