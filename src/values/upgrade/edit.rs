@@ -1,5 +1,7 @@
 //! What is changed in a file's text, and how the text of its maps lies.
 
+use serde_json::Value;
+
 use crate::values::excerpt::{block_end, flow_end};
 use crate::yaml::{Entry, Node, NodeKind, Path, Tree};
 
@@ -16,8 +18,8 @@ pub(super) enum Edit<'t> {
     },
     /// A key of the other file goes to the end of a map; the root among them.
     Append { map: &'t Node, from: &'t Entry },
-    /// The same of the key at `path`, without the `gone` ones in the maps below it.
-    AppendRest { map: &'t Node, path: Path, gone: Vec<(&'t Node, &'t Entry)> },
+    /// The same without the `gone` keys in the maps below it: what is `left` of its value.
+    AppendRest { map: &'t Node, from: &'t Entry, gone: Vec<(&'t Node, &'t Entry)>, left: Value },
     /// A key goes.
     Remove { map: &'t Node, entry: &'t Entry },
     /// An item of the other file's comes into a list, behind one of its items or before the first.
@@ -67,5 +69,5 @@ pub(super) fn as_key(key: &str) -> String {
     let is_plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
         && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
     let stays = || Tree::parse(format!("{key}: 1\n").as_bytes()).is_ok_and(|tree| tree.get(&[key]).is_some());
-    if is_plain && stays() { key.to_owned() } else { serde_json::Value::from(key).to_string() }
+    if is_plain && stays() { key.to_owned() } else { Value::from(key).to_string() }
 }

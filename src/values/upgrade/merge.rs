@@ -64,10 +64,10 @@ impl<'t> Merge<'t, '_> {
             let old = old.and_then(|old| old.child(&entry.key));
             let mut gone = Vec::new();
             let Some(rest) = self.rest(&here, old, entry, &mut gone) else { continue };
-            out.insert(entry.key.clone(), rest);
+            out.insert(entry.key.clone(), rest.clone());
             self.edits.push(match gone.is_empty() {
                 true => Edit::Append { map: new, from: entry },
-                false => Edit::AppendRest { map: new, path: here, gone },
+                false => Edit::AppendRest { map: new, from: entry, gone, left: rest },
             });
         }
         Value::Object(out)
@@ -124,8 +124,8 @@ impl<'t> Merge<'t, '_> {
         mine.value.to_json()
     }
 
-    /// What stays of a key that the new file has not; `gone` are keys below it, with their maps, that do not. What has
-    /// gone to another name does not stay under the old one, too.
+    /// What stays of a key that the new file has not; `gone` are keys below it, with their maps, that do not: those with
+    /// the old default, and what has gone to another name.
     fn rest(
         &mut self,
         path: &Path,
@@ -134,8 +134,10 @@ impl<'t> Merge<'t, '_> {
         gone: &mut Vec<(&'t Node, &'t Entry)>,
     ) -> Option<Value> {
         let map: &'t Node = &entry.value;
-        let has_taken = self.taken.iter().any(|from| from.starts_with(path)) && !self.taken.contains(path);
-        let (NodeKind::Map(entries), true) = (&map.kind, has_taken) else {
+        let is_taken = self.taken.contains(path);
+        let has_taken = self.taken.iter().any(|from| from.starts_with(path));
+        let is_changed = old.is_some_and(|old| has_entries(old) && !old.same_as(map)) && has_entries(map);
+        let (NodeKind::Map(entries), true) = (&map.kind, !is_taken && (has_taken || is_changed)) else {
             return self.stays(path, old, entry).then(|| map.to_json());
         };
         let (mut out, before) = (Map::new(), gone.len());

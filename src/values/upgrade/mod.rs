@@ -15,6 +15,7 @@ mod merge;
 mod moves;
 mod order;
 mod overrides;
+mod plain;
 mod remarks;
 mod report;
 mod shared;
@@ -81,13 +82,22 @@ pub fn propose(
             return Err(UpgradeError::Documents(name));
         }
     }
+    let plain = [three.old, three.new, three.yours].map(plain::with_line_feeds);
+    let [old, new, yours] = &plain;
+    let three = Three {
+        old: old.as_ref().unwrap_or(three.old),
+        new: new.as_ref().unwrap_or(three.new),
+        yours: yours.as_ref().unwrap_or(three.yours),
+    };
     let style = style.unwrap_or_else(|| overrides::style_of(three));
     let base = if style == ProposalStyle::Full { three.new } else { three.yours };
     let proposal = with_lines_of(three, style, facts, scrubber);
-    // What is dropped from the text in silence may come back with a change: once more, from a file without it.
-    match proposal.is_err().then(|| shared::without_dropped(base)).flatten() {
+    // What is dropped from the text in silence may come back with a change, and what stands behind a `?` is nothing that
+    // is edited: once more, from a file without it.
+    let simpler = || plain::without_signs(base).or_else(|| shared::without_dropped(base));
+    match proposal.is_err().then(simpler).flatten() {
         Some(cleaned) => {
-            let mut proposal = with_lines_of(three.based_on(style, &cleaned), style, facts, scrubber)?;
+            let mut proposal = propose(three.based_on(style, &cleaned), Some(style), facts, scrubber)?;
             let mut masks = scrubber.clone();
             masks.register_tree(three.yours);
             proposal.comments = lost_comments(three, &proposal.text, &masks);

@@ -57,6 +57,10 @@ fn in_place(to: &Path, moved: &RenamedKey<'_>) -> bool {
     to.0.split_last().map(|(_, above)| above) == moved.met_at.0.split_last().map(|(_, above)| above)
 }
 
+fn is_empty_map(node: &Node) -> bool {
+    matches!(&node.kind, NodeKind::Map(entries) if entries.is_empty())
+}
+
 fn put(map: &mut Map<String, Value>, keys: &[String], value: Value) {
     let Some((first, rest)) = keys.split_first() else { return };
     if rest.is_empty() {
@@ -213,6 +217,10 @@ impl<'t> Overrides<'t, '_> {
             self.edits.push(Edit::Replace { entry: mine, with: new, in_brackets });
             return Some(new.value.to_json());
         }
+        if is_empty_map(yours) && has_entries(&new.value) {
+            // Helm lays it over the release's map, where it changes nothing.
+            return Some(yours.to_json());
+        }
         let is_unchanged = old.is_some_and(|old| old.same_as(&new.value));
         self.findings.tell(if is_unchanged { KeyOutcome::Kept } else { KeyOutcome::Conflict }, path, sides);
         self.left(path, mine)
@@ -282,7 +290,9 @@ impl<'t> Overrides<'t, '_> {
             let mine = yours.and_then(|yours| yours.child(&entry.key));
             let has_moved = |(to, _): (&Path, &RenamedKey<'_>)| to.starts_with(&here) && *to != here;
             let is_looked_into = mine.is_some() || old.is_some_and(has_entries) || self.moves.iter().any(has_moved);
-            if has_entries(new) && mine.is_none_or(has_entries) && is_looked_into {
+            let is_laid_over = |mine: &Node| is_empty_map(mine) && !old.is_some_and(|old| old.same_as(mine));
+            let is_map = mine.is_none_or(|mine| has_entries(mine) || is_laid_over(mine));
+            if has_entries(new) && is_map && is_looked_into {
                 self.not_copied(&here, old, new, mine);
             } else if mine.is_none() {
                 match old {

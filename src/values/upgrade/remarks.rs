@@ -17,6 +17,8 @@ struct Remark<'t> {
     at: usize,
     comment: &'t str,
     place: Place,
+    /// The release's comment that follows it at the same key.
+    followed_by: Option<&'t str>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -88,6 +90,12 @@ fn missing<'t>(
         there.entry(remark.comment).or_default().push(remark.place);
     }
     let mut missing = remarks(yours);
+    for place in (1..missing.len()).rev() {
+        let (before, [next, ..]) = missing.split_at_mut(place) else { break };
+        if let Some(last) = before.last_mut().filter(|last| last.place == next.place) {
+            last.followed_by = if shipped.contains(next.comment) { Some(next.comment) } else { next.followed_by };
+        }
+    }
     missing.retain(|remark| shipped.is_own(yours.source(), remark.at, remark.comment));
     missing.retain(|remark| {
         let places = there.get_mut(remark.comment);
@@ -117,7 +125,7 @@ pub(super) fn notes(tree: &Tree) -> Vec<(Path, String)> {
 
 fn remarks(tree: &Tree) -> Vec<Remark<'_>> {
     let (spots, source) = (spots(tree), tree.source());
-    let remark = |(at, comment)| Remark { at, comment, place: place(source, at, &spots) };
+    let remark = |(at, comment)| Remark { at, comment, place: place(source, at, &spots), followed_by: None };
     placed_comments(tree).into_iter().map(remark).collect()
 }
 
@@ -128,7 +136,9 @@ fn place(source: &str, at: usize, spots: &[Spot]) -> Place {
     if !source[line..at].trim_start_matches('\u{feff}').trim().is_empty() {
         // The first key of a line is what the comment is about: `a: {b: 1} # of a`.
         let first = spots.iter().find(|spot| spot.start >= line && spot.start < at);
-        return first.or(before).map_or(Place::Head, |spot| Place::Beside(spot.path.clone()));
+        // Where none stands there, it is what ends in it: a map whose bracket is closed before the comment.
+        let ended = || spots[..next].iter().rev().find(|spot| spot.end > line && spot.end <= at);
+        return first.or_else(ended).or(before).map_or(Place::Head, |spot| Place::Beside(spot.path.clone()));
     }
     match (before, spots.get(next)) {
         (None, Some(spot)) if source[at..spot.start].contains("\n\n") || source[at..spot.start].contains("\n\r\n") => {
@@ -207,11 +217,12 @@ fn with(text: &str, proposed: &Tree, remarks: &[Remark<'_>], items: &[KeyReport]
     let found = |path: &Path| spots.get(&renamed(path, items));
     let mut inserts: Vec<(usize, String)> = Vec::new();
     let mut taken = HashSet::new();
-    for Remark { comment, place, .. } in remarks {
+    for Remark { comment, place, followed_by, .. } in remarks {
         let above = |spot: &Spot| {
             let line = line_start(text, spot.start);
             let margin = &text[line..][..text[line..].len() - text[line..].trim_start_matches(' ').len()];
-            (line, format!("{margin}{comment}\n"))
+            let at = followed_by.and_then(|next| comment_above(text, line, next)).unwrap_or(line);
+            (at, format!("{margin}{comment}\n"))
         };
         inserts.extend(match place {
             Place::Head => Some((0, format!("{comment}\n"))),
@@ -246,6 +257,18 @@ fn with(text: &str, proposed: &Tree, remarks: &[Remark<'_>], items: &[KeyReport]
     }
     out.push_str(&text[at..]);
     out
+}
+
+/// Where the line of a comment begins, among the comment lines directly above a line.
+fn comment_above(text: &str, line: usize, comment: &str) -> Option<usize> {
+    let mut at = line;
+    for above in text[..line].split_inclusive('\n').rev().take_while(|above| above.trim_start().starts_with('#')) {
+        at -= above.len();
+        if above.trim() == comment {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// Where a key of the operator's is now.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::comments::ShippedComments;
@@ -35,7 +36,7 @@ pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &Shi
         }
         Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
         Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
-        Edit::AppendRest { map, path, gone } => rest_appended(base, origin(other), map, path, gone),
+        Edit::AppendRest { map, from, gone, left } => rest_appended(base, origin(other), map, (from, left), gone),
         Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
         Edit::AddItem { list, behind, item } => item_added(base, other, list, *behind, item),
         Edit::RemoveItem { list, item } => (item_removed(base, list, item), Text::default()),
@@ -189,12 +190,12 @@ fn appended(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry:
     (at..at, written(origin, entry, (&keys, &key), column.saturating_sub(1)))
 }
 
-/// What is left of an entry at the end of a map. Where nothing can be cut out, the text stays, and the check will find that.
+/// What is left of an entry at the end of a map, without its comments where nothing can be cut out of its text.
 fn rest_appended(
     base: &Tree,
     origin: Origin<'_>,
     map: &Node,
-    path: &Path,
+    (from, left): (&Entry, &Value),
     gone: &[(&Node, &Entry)],
 ) -> (Range<usize>, Text) {
     let mut cuts: Vec<(Range<usize>, Text)> =
@@ -202,10 +203,31 @@ fn rest_appended(
     let twice = gone.iter().flat_map(|(map, entry)| dropped_places(origin.tree, map, entry));
     cuts.extend(twice.map(|range| (range, Text::default())));
     cuts.sort_by_key(|(range, _)| (range.start, range.end));
-    let left = Tree::parse(spliced(origin.tree.source(), &cuts).as_bytes()).ok();
-    match left.as_ref().and_then(|left| Some((left, entry_at(left, path)?))) {
-        Some((tree, entry)) => appended(base, Origin { tree, shipped: origin.shipped }, map, &[], entry),
-        None => (base.source().len()..base.source().len(), Text::default()),
+    let cut = || {
+        let tree = Tree::parse(spliced(origin.tree.source(), &cuts).as_bytes()).ok()?;
+        // What is cut out stands behind the key.
+        let entry = entry_from(tree.root(), from.key_span.bytes.start)?;
+        let says_the_rest = entry.value.to_json() == *left;
+        says_the_rest.then(|| appended(base, Origin { tree: &tree, ..origin }, map, &[], entry))
+    };
+    let in_json = || {
+        let text = Zeroizing::new(format!("{}: {}\n", as_key(&from.key), *as_json(left)));
+        let tree = Tree::parse(text.as_bytes()).ok()?;
+        let entry = tree.root().entry(&from.key)?;
+        Some(appended(base, Origin { tree: &tree, ..origin }, map, &[], entry))
+    };
+    let end = base.source().len();
+    cut().or_else(in_json).unwrap_or((end..end, Text::default()))
+}
+
+/// The key that begins at a byte.
+fn entry_from(node: &Node, at: usize) -> Option<&Entry> {
+    match &node.kind {
+        NodeKind::Scalar(_) => None,
+        NodeKind::List(items) => items.iter().find_map(|item| entry_from(item, at)),
+        NodeKind::Map(entries) => entries.iter().filter(|entry| !entry.merged).find_map(|entry| {
+            if entry.key_span.bytes.start == at { Some(entry) } else { entry_from(&entry.value, at) }
+        }),
     }
 }
 

@@ -193,14 +193,14 @@ fn new_pointer(comment: &str, items: &[KeyReport]) -> String {
     moved.max_by_key(String::len).unwrap_or(path)
 }
 
-/// The merge of three trees, told again in other words: what stands at `path`. What is gone is judged as a whole, and key
-/// by key where something below it has `moved` to another name.
+/// The merge of three trees, told again in other words: what stands at `path`. What is gone is judged key by key where the
+/// old file has a map there, too, or something below it has `moved` to another name.
 fn three_way(path: &str, moved: &[String], [old, new, yours]: [Option<&Json>; 3]) -> Option<Json> {
     let Some(mine) = yours else { return new.cloned() };
     let has_moved = moved.iter().any(|from| from.starts_with(&format!("{path}/")));
     let is_looked_into = match new {
         Some(Json::Object(there)) => !there.is_empty(),
-        None => has_moved,
+        None => has_moved || old.and_then(Json::as_object).is_some_and(|there| !there.is_empty()),
         Some(_) => false,
     };
     if let (true, Json::Object(own)) = (is_looked_into, mine) {

@@ -2,6 +2,7 @@
 
 mod anchors;
 mod fuzz;
+mod gone;
 mod lists;
 mod names;
 mod shipped;
