@@ -23,8 +23,24 @@ impl From<VaultError> for CommandError {
             }
             VaultError::Foreign { .. } => new(Exit::Vault)
                 .hint("Set `[vault] path` in dr.toml to the vault, or to a new folder and run `dr init`."),
+            VaultError::HeaderGone { path, back, .. } => new(Exit::Damaged).hint(format!(
+                "All of it is there. To go back to before that: `git -C {path} branch refused && git -C {path} reset --keep {back}`."
+            )),
+            VaultError::NoFolder { path } => new(Exit::Vault).hint(format!(
+                "Set `[vault] path` in dr.toml to the vault's folder; or move the file away: `mv {path} {path}.file`, then `git clone -b main REMOTE {path}`, or `dr init` for the first one."
+            )),
+            VaultError::Shallow { path } => {
+                new(Exit::Damaged).hint(format!("`git -C {path} fetch --unshallow` brings them."))
+            }
             VaultError::Format { .. } => new(Exit::Format).hint("Use the dr that wrote it, or a newer one."),
-            VaultError::Git { source, .. } if matches!(source.class(), git2::ErrorClass::Config) => {
+            VaultError::Git { source, .. } if matches!(source.class(), git2::ErrorClass::Repository) => {
+                with_cause(new(Exit::Vault), error).hint(
+                    "The repository is of a kind that dr does not read; `git -C VAULT config --local --list` shows its settings (extensions.*).",
+                ).hint("A clone of the vault has none of these, as long as nobody asks for them: `git clone -b main REMOTE VAULT`.")
+            }
+            VaultError::Git { source, .. }
+                if source.class() == git2::ErrorClass::Config && source.code() != git2::ErrorCode::Owner =>
+            {
                 with_cause(new(Exit::Vault), error).hint(
                     "git cannot read the settings of this repository, or of you: `git -C VAULT config --list` names the file and line.",
                 )
@@ -60,6 +76,10 @@ impl From<VaultError> for CommandError {
             VaultError::Layers { .. } => new(Exit::Failure).hint("`helm template` with the same values says the same."),
             VaultError::NotFound { .. } => new(Exit::NotFound).hint("`dr config log` shows what is there."),
             VaultError::Ambiguous { .. } => new(Exit::NotFound).hint("Give more characters of the name."),
+            // Without it, verify sees no more either.
+            VaultError::Damaged { what, .. } if what == "the newest commit" => {
+                new(Exit::Damaged).hint("A clone of the vault elsewhere may have what is missing.")
+            }
             VaultError::Damaged { .. } => new(Exit::Damaged)
                 .hint("`dr config verify` names all that is wrong; a clone of the vault elsewhere may have the good file."),
             VaultError::Incoming { untrusted: true, signers, .. } => new(Exit::Untrusted).hint(match signers {

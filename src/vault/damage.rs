@@ -9,6 +9,14 @@ use super::handle::Vault;
 use super::verify::sealed::stanzas;
 
 impl Vault {
+    /// Where the work tree stands, where that is not the branch that is recorded on.
+    ///
+    /// # Errors
+    /// The repository cannot be opened.
+    pub fn stands_elsewhere(&self) -> Result<Option<String>, VaultError> {
+        Ok(Git::open(self.path())?.stands_elsewhere())
+    }
+
     /// What somebody's git has locked and not let go for a while.
     ///
     /// # Errors
@@ -30,7 +38,10 @@ impl Vault {
         let (files, lost) = git.readable_files()?;
         found.extend(lost);
         if let Some(tip) = git.head_id()? {
-            found.extend(git.objects()?.ancestors(tip, |_| false).err());
+            found.extend(match git.repo().is_shallow() {
+                true => Some(VaultError::Shallow { path: self.path().display().to_string() }),
+                false => git.objects()?.ancestors(tip, |_| false).err(),
+            });
         }
         for (path, id) in files {
             if good.contains(&id) {

@@ -31,6 +31,20 @@ pub enum VaultError {
     /// It is a git repository, but not a vault.
     #[error("{path} is a git repository, but not a config vault: it has no vault.json")]
     Foreign { path: String },
+    /// A commit has taken away what makes it a vault.
+    #[error("the config vault {path} is not used: commit {commit} takes vault.json out of it")]
+    HeaderGone {
+        path: String,
+        commit: String,
+        /// The newest commit that is known to have it.
+        back: String,
+    },
+    /// There is a file in its place.
+    #[error("{path} is a file, and no config vault")]
+    NoFolder { path: String },
+    /// A clone without the older commits.
+    #[error("the config vault {path} is a shallow clone: its older commits are not here")]
+    Shallow { path: String },
     /// A newer program wrote it.
     #[error("{what} has format {found}; this dr reads up to format {known}")]
     Format {

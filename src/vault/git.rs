@@ -119,6 +119,9 @@ impl Git {
                         return Err(VaultError::Io { act: format!("open the config vault {name}"), source });
                     }
                 }
+                if path.is_file() {
+                    return Err(VaultError::NoFolder { path: name });
+                }
                 let is_left = [".git", "vault.json", "deployments"].iter().any(|name| path.join(name).exists());
                 Err(if is_left { VaultError::NotOpened { path: name } } else { VaultError::Missing { path: name } })
             }
@@ -147,6 +150,17 @@ impl Git {
         &self.repo
     }
 
+    /// Where the work tree stands, where that is not the branch.
+    pub(super) fn stands_elsewhere(&self) -> Option<String> {
+        super::worktree::stands_elsewhere(&self.repo, BRANCH)
+    }
+
+    /// The work tree, where there is one and it stands on the branch: elsewhere git itself brings the files, as soon as
+    /// somebody goes back to the branch.
+    pub(super) fn work_tree(&self) -> Option<&Path> {
+        self.repo.workdir().filter(|_| self.stands_elsewhere().is_none())
+    }
+
     /// The newest commit of the branch.
     pub(super) fn head_id(&self) -> Result<Option<Oid>, VaultError> {
         Ok(self.head()?.map(|(id, _)| id))
@@ -164,7 +178,18 @@ impl Git {
             None => self.reference(BRANCH)?,
         };
         let Some(id) = id else { return Ok(None) };
-        let (tree, _) = self.objects()?.commit(id).map_err(|fault| fault.of("the newest commit"))?;
+        let (tree, _) = self.objects()?.commit(id).map_err(|fault| match fault.of("the newest commit") {
+            VaultError::Damaged { what, reason } => {
+                let seen = self.remembered().ok().flatten().filter(|seen| *seen != id && self.tree_of(*seen).is_ok());
+                let way = super::lost::way_back(
+                    &self.repo,
+                    &self.path,
+                    seen.map(|seen| [BRANCH.to_owned(), seen.to_string()]),
+                );
+                VaultError::Damaged { what, reason: format!("{reason}; {way}") }
+            }
+            unread => unread,
+        })?;
         Ok(Some((id, tree)))
     }
 
@@ -274,7 +299,7 @@ impl Git {
         by: &str,
         signer: &CommitSigner,
     ) -> Result<AddedFiles, VaultError> {
-        let top = self.repo.workdir().map(Path::to_owned);
+        let top = self.work_tree().map(Path::to_owned);
         let behind = Behind::since(self.repo.commondir(), self.head_id()?);
         std::thread::scope(move |scope| {
             let (committed, told) = mpsc::channel::<Vec<(String, Oid)>>();

@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use git2::Oid;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -13,6 +14,7 @@ use super::files::{json, new_id, parse, random};
 use super::git::{AddedFiles, BRANCH_NAME, CommitSigner, Content, Git};
 use super::layout::{ATTRIBUTES, FINGERPRINT_FILE, README};
 use super::lock::Lock;
+use super::objects::entry;
 use super::record::{FORMAT, RecipientsChange, VaultHeader};
 use super::snapshot::Snapshot;
 use super::trust::VaultTrust;
@@ -45,6 +47,9 @@ impl std::fmt::Debug for Vault {
 /// Where a vault is made before it takes its place.
 const NEW: &str = ".dr-new";
 
+/// How many commits are looked at for the one that took a file away.
+const FURTHEST: usize = 10_000;
+
 /// Makes the folder, and takes away what an `init` that was killed has left in it.
 fn make_room(path: &Path) -> Result<(), VaultError> {
     let name = path.display().to_string();
@@ -75,6 +80,27 @@ fn move_up(new: &Path, path: &Path) -> Result<(), VaultError> {
     }
     std::fs::remove_dir(new).map_err(VaultError::io(act()))?;
     std::fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(VaultError::io(act()))
+}
+
+/// Why there is no `vault.json`: this is no vault, or a commit has taken it out.
+fn without_header(git: &Git) -> Result<VaultError, VaultError> {
+    let path = git.path().display().to_string();
+    let objects = git.objects()?;
+    let is_vault = |commit: Oid| {
+        let tree = git.tree_of(commit).ok().and_then(|tree| objects.tree(tree).ok());
+        tree.is_some_and(|tree| ["vault.json", "recipients"].iter().all(|name| entry(&tree, name).is_some()))
+    };
+    let mut at = git.head_id()?;
+    for _ in 0..FURTHEST {
+        let Some(commit) = at else { break };
+        let parents = objects.commit(commit).map(|(_, parents)| parents).unwrap_or_default();
+        if let Some(before) = parents.iter().copied().find(|parent| is_vault(*parent)) {
+            let back = git.remembered()?.filter(|seen| is_vault(*seen)).unwrap_or(before).to_string();
+            return Ok(VaultError::HeaderGone { path, commit: commit.to_string(), back });
+        }
+        at = parents.first().copied();
+    }
+    Ok(VaultError::Foreign { path })
 }
 
 impl Vault {
@@ -127,14 +153,14 @@ impl Vault {
     /// Opens a vault.
     ///
     /// # Errors
-    /// `Missing`, `Foreign`, `NoBranch` or `Format`; `Git` when the repository cannot be read, for example because it belongs to
+    /// `Missing`, `Foreign`, `HeaderGone`, `NoBranch` or `Format`; `Git` when the repository cannot be read, for example because it belongs to
     /// another user.
     pub fn open(path: &Path, signer: CommitSigner) -> Result<Self, VaultError> {
         let git = Git::open(path)?;
         if let (None, Some(from)) = (git.head_id()?, git.other_name()?) {
             return Err(VaultError::NoBranch { path: path.display().to_string(), branch: BRANCH_NAME, from });
         }
-        let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
+        let Some(head) = git.read("vault.json")? else { return Err(without_header(&git)?) };
         parse::<VaultHeader>("vault.json", &head)?;
         Ok(Self::at(path, signer))
     }

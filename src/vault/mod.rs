@@ -26,6 +26,7 @@ mod layers;
 mod layout;
 mod lock;
 mod loose;
+mod lost;
 mod merge;
 mod object_fault;
 mod objects;

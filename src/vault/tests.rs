@@ -286,8 +286,35 @@ fn a_newer_format_and_a_foreign_repository_and_a_full_folder_are_told_apart() {
     let foreign = f.folder.path().join("foreign");
     git2::Repository::init(&foreign).unwrap();
     assert!(matches!(Vault::open(&foreign, signer(&f.key)), Err(VaultError::Foreign { .. })));
+    let file = f.folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    assert!(matches!(Vault::open(&file, signer(&f.key)), Err(VaultError::NoFolder { .. })));
     let missing = Vault::open(&f.folder.path().join("nowhere"), signer(&f.key));
     assert!(matches!(missing, Err(VaultError::Missing { .. })));
+}
+
+#[test]
+fn a_commit_that_takes_the_header_out_is_named_and_the_way_back_is_one() {
+    let f = fixture();
+    f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
+    let good = git(&f, &["rev-parse", "main"]).trim().to_owned();
+    let by = ["-c", "user.name=a", "-c", "user.email=b", "-c", "commit.gpgsign=false"];
+    git(&f, &["rm", "-q", "vault.json"]);
+    git(&f, &[&by[..], &["commit", "-qm", "tidy"]].concat());
+    let bad = git(&f, &["rev-parse", "main"]).trim().to_owned();
+    git(&f, &[&by[..], &["commit", "-q", "--allow-empty", "-m", "more"]].concat());
+    for remembers in [true, false] {
+        if !remembers {
+            git(&f, &["update-ref", "-d", "refs/dr/newest"]);
+        }
+        let Err(VaultError::HeaderGone { commit, back, .. }) = Vault::open(f.vault.path(), signer(&f.key)) else {
+            panic!("it is no vault")
+        };
+        assert_eq!((commit, back), (bad.clone(), good.clone()));
+    }
+    git(&f, &["reset", "-q", "--keep", &good]);
+    let vault = Vault::open(f.vault.path(), signer(&f.key)).unwrap();
+    assert_eq!(vault.survey().unwrap().deployments.len(), 1);
 }
 
 #[test]

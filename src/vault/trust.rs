@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::error::VaultError;
 use super::files::digest;
 use super::git::Git;
-use super::verify::flaws::{FlawSeverity, VaultFinding};
+use super::verify::flaws::{Flaw, FlawSeverity, VaultFinding};
 use super::verify::range::{self, Believed};
 use crate::crypt::TrustedSigners;
 use crate::ownership::{FileUse, others_can};
@@ -136,6 +136,9 @@ impl VaultTrust {
         let Some(first) = refused.next() else { return Ok(whole) };
         if let Some(error) = first.unread() {
             return Err(error);
+        }
+        if first.flaw == Flaw::Shallow {
+            return Err(VaultError::Shallow { path: git.path().display().to_string() });
         }
         Err(VaultError::Unbelieved {
             path: git.path().display().to_string(),

@@ -17,6 +17,16 @@ use crate::read;
 /// A plain file, as git writes it.
 const PLAIN: u32 = 0o100_644;
 
+/// Where the work tree of a repository stands, where it has one and that is not `branch`.
+pub(super) fn stands_elsewhere(repo: &Repository, branch: &str) -> Option<String> {
+    let head = repo.find_reference("HEAD").ok().filter(|_| !repo.is_bare())?;
+    match head.symbolic_target() {
+        Ok(Some(name)) if name == branch => None,
+        Ok(Some(name)) => Some(name.strip_prefix("refs/heads/").unwrap_or(name).to_owned()),
+        _ => Some("a commit without a branch".to_owned()),
+    }
+}
+
 /// A vault's work tree, with git's index of it, which was read.
 pub(super) struct WorkTree {
     repo: Repository,
@@ -152,6 +162,7 @@ mod tests {
     use super::*;
     use crate::vault::git::Git;
     use crate::vault::tests::{fixture, git, intent};
+    use crate::vault::verify::tests::{three, trusting};
 
     #[test]
     fn new_files_are_there_and_git_finds_nothing_changed() {
@@ -237,5 +248,22 @@ mod tests {
         std::fs::remove_file(&install).unwrap();
         git(&f, &["checkout", "HEAD", "."]);
         assert_eq!(git(&f, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
+    fn a_work_tree_on_another_branch_is_one_note_and_is_left_alone() {
+        for detached in [true, false] {
+            let f = three();
+            git(&f, if detached { &["checkout", "-q", "--detach"] } else { &["checkout", "-q", "-b", "work"] });
+            f.vault.record_intent(intent("2026-08-09T10:00:00Z", "2026-08-01"), b"x: 1\n", None).unwrap();
+            assert_eq!(git(&f, &["status", "--porcelain"]), "");
+            let found = f.vault.verify(&trusting(&f), None).unwrap();
+            assert!(found.notes.len() == 1 && found.notes[0].contains("switch main"), "{:?}", found.notes);
+            assert!(f.vault.stands_elsewhere().unwrap().is_some_and(|name| detached || name == "work"));
+            git(&f, &["switch", "-q", "main"]);
+            let found = f.vault.verify(&trusting(&f), None).unwrap();
+            assert_eq!((found.findings.len(), found.notes.len()), (0, 0), "{:?}", found.notes);
+            assert_eq!(git(&f, &["status", "--porcelain"]), "");
+        }
     }
 }

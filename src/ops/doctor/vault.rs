@@ -41,6 +41,15 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
             format!("`fuser -v {lock}` and `pgrep -a git` show who may hold it; if nobody does: rm {lock}"),
         );
     }
+    if let Ok(Some(elsewhere)) = vault.stands_elsewhere() {
+        findings.warn(
+            "vault",
+            format!(
+                "the work tree of the config vault stands on {elsewhere}, and shows nothing of what is recorded on main"
+            ),
+            format!("git -C {} switch main", path.display()),
+        );
+    }
     match vault.damaged_files() {
         Ok(damaged) => whole(path, &damaged, recipients.len(), findings),
         Err(error) => return findings.failed("vault", error),
@@ -80,6 +89,10 @@ fn whole(path: &std::path::Path, damaged: &[VaultError], recipients: usize, find
         0 => String::new(),
         count => format!("; and {} more", plural(count as u64, "file")),
     };
+    if let VaultError::Shallow { path } = first {
+        let text = format!("{place} is a shallow clone: its older commits are not here");
+        return findings.bad("vault", text, format!("git -C {path} fetch --unshallow"));
+    }
     findings.bad(
         "vault",
         format!("{place} has files that cannot be read: {first}{others}"),

@@ -9,7 +9,7 @@ use super::git::Git;
 use super::handle::Vault;
 use super::objects::{EntryKind, GitObjects, entries, new_files};
 use super::verify::range::{self, Believed};
-use super::verify::{FlawSeverity, Verification};
+use super::verify::{Flaw, FlawSeverity, Verification};
 use super::worktree::{Behind, WorkTree};
 use crate::crypt::TrustedSigners;
 
@@ -64,6 +64,10 @@ impl Vault {
         let believed = Believed { trusted, seen: None, let_in: &|_| anyone };
         let found = range::since(&git, git.head_id()?, theirs, &believed)?;
         self.refuse_unrelated(&git, theirs, &found)?;
+        if found.findings.iter().any(|finding| finding.flaw == Flaw::Shallow) {
+            // It is this clone that is, and not what was fetched.
+            return Err(VaultError::Shallow { path: self.path.display().to_string() });
+        }
         let untrusted = refuse(&found, anyone, trusted)?;
         let taken = TakenIn { commits: found.commits, deployments: found.deployments, untrusted, ..nothing };
         // Verified without the lock: other writers only add, and what they add is no part of what came in.
@@ -99,7 +103,7 @@ impl Vault {
             }
         }
         // As with a new record: what cannot be shown is merged all the same.
-        match git.repo().workdir().map_or(Ok(()), |top| WorkTree::open(top)?.show(&files)) {
+        match git.work_tree().map_or(Ok(()), |top| WorkTree::open(top)?.show(&files)) {
             Ok(()) => behind.made_up(),
             Err(error) => self.tell_not_shown(error),
         }

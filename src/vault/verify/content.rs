@@ -190,11 +190,11 @@ fn deployment(
         found.findings.extend(finding.map(|(flaw, says)| VaultFinding::new(flaw, path("outcome.json"), says).at(at)));
     }
     let Some(file) = files.get("record.json") else {
-        // In part of a history the record may have come before.
+        // In part of a history, or behind a gap in it, the record may have come before.
         if found.lost.contains(&format!("deployments/{folder}/record.json")) {
             return None;
         }
-        if found.whole || files.keys().any(|name| *name != "outcome.json") {
+        if (found.whole && !found.has_gap) || files.keys().any(|name| *name != "outcome.json") {
             let at = files.values().next().map(|file| steps[file.step].id);
             let finding = VaultFinding::new(Flaw::MissingRecord, path("record.json"), "is missing");
             found.findings.push(at.map_or(finding.clone(), |id| finding.at(id)));

@@ -28,7 +28,7 @@ pub use flaws::{Flaw, FlawSeverity, VaultFinding};
 pub use verification::Verification;
 
 use super::error::VaultError;
-use super::git::{BRANCH, Git, NEWEST};
+use super::git::{BRANCH, BRANCH_NAME, Git, NEWEST};
 use super::handle::Vault;
 use crate::crypt::{Identities, SignedBy, TrustedSigners};
 
@@ -98,11 +98,11 @@ impl Vault {
 /// Where the branch is, against where it was seen last.
 fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     let repo = git.repo();
-    let head =
-        repo.find_reference("HEAD").ok().and_then(|head| head.symbolic_target().ok().flatten().map(str::to_owned));
-    if head.as_deref() != Some(BRANCH) {
-        let now = head.unwrap_or_else(|| "a commit of its own".into());
-        found.notes.push(format!("HEAD is at {now}; dr reads and writes {BRANCH}"));
+    if let Some(elsewhere) = git.stands_elsewhere() {
+        found.notes.push(format!(
+            "the work tree stands on {elsewhere}, and dr reads and writes {BRANCH_NAME}: `git -C {} switch {BRANCH_NAME}`",
+            git.path().display()
+        ));
     }
     let (Some(seen), Some(tip)) = (git.remembered()?, git.head_id()?) else { return Ok(()) };
     let objects = git.objects()?;
@@ -126,7 +126,7 @@ fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
 fn work_tree(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     const MOST: usize = 5;
     let has_all = git.tree_id()?.is_some_and(|tree| git.objects().is_ok_and(|objects| objects.has_all_trees(tree)));
-    if git.repo().is_bare() || !has_all {
+    if git.work_tree().is_none() || !has_all {
         return Ok(());
     }
     let mut options = git2::StatusOptions::new();
@@ -151,4 +151,4 @@ fn work_tree(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
 #[cfg(test)]
 mod speed;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

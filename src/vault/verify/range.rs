@@ -46,11 +46,15 @@ pub(super) fn history_of(
         found.findings.push(VaultFinding::new(
             Flaw::Shallow,
             "clone",
-            "is shallow: the older commits are not here; `git fetch --unshallow` brings them",
+            format!(
+                "is shallow: the older commits are not here; `git -C {} fetch --unshallow` brings them",
+                git.path().display()
+            ),
         ));
     }
     let mut lost = Vec::new();
     let commits = commits::commits(&git.objects()?, tip, known, &mut lost);
+    found.has_gap = !lost.is_empty();
     // The commits behind the end of a shallow clone are known to be missing.
     found.findings.extend(lost.into_iter().filter(|finding| !shallow || finding.flaw != Flaw::MissingObject));
     let roots = commits.iter().filter(|commit| commit.parents.is_empty());

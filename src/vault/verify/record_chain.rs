@@ -37,7 +37,9 @@ pub(super) fn check(
 ) -> Result<(), VaultError> {
     let order = Order::new(steps);
     let objects = git.objects()?;
-    let older = found.base;
+    // Behind a gap lies what the newest commit still has: nothing is ever taken away.
+    let newest = found.newest.as_deref().filter(|_| found.has_gap).and_then(|id| Oid::from_str(id).ok());
+    let older = found.base.into_iter().chain(newest.and_then(|newest| git.tree_of(newest).ok())).collect::<Vec<_>>();
     let mut named: BTreeMap<Place<'_>, Vec<(&DeploymentRecord, usize)>> = BTreeMap::new();
     for ChainedRecord { record, step, .. } in records.values() {
         let step = *step;
@@ -61,11 +63,14 @@ pub(super) fn check(
                     continue;
                 }
                 Some(other) => Some(other.sha256.clone()),
-                None => match older.map(|tree| older_record(&objects, tree, &folder, &previous.id)) {
-                    // It is there, and which bytes it has is signed: whoever reads it is told that nobody can.
-                    Some(Err(_)) => continue,
-                    known => known.and_then(Result::ok).flatten(),
-                },
+                None => {
+                    let mut known = older.iter().map(|tree| older_record(&objects, *tree, &folder, &previous.id));
+                    match known.find(|known| !matches!(known, Ok(None))) {
+                        // It is there, and which bytes it has is signed: whoever reads it is told that nobody can.
+                        Some(Err(_)) => continue,
+                        known => known.and_then(Result::ok).flatten(),
+                    }
+                }
             };
             match sha256 {
                 None if found.has_lost_record(&folder, previous.id.as_str()) => {}
@@ -184,5 +189,37 @@ mod tests {
                 assert_eq!(order.is_before(early, late), early < late && !beside, "{early} before {late}");
             }
         }
+    }
+
+    /// Behind the end of a shallow clone, and behind a commit that is damaged.
+    #[test]
+    fn a_record_behind_a_gap_in_the_history_is_not_called_missing() {
+        use super::super::tests::{three, trusting};
+        use crate::vault::Vault;
+        use crate::vault::tests::{git, intent, outcome, signer};
+
+        let f = three();
+        // Its outcome comes when the record lies behind the gap.
+        let id = f.vault.record_intent(intent("2026-08-08T10:00:00Z", "2026-08-01"), b"y: 1\n", None).unwrap();
+        let shallow = f.folder.path().join("shallow");
+        let source = format!("file://{}", f.vault.path().display());
+        git(&f, &["clone", "-q", "--depth", "1", &source, shallow.to_str().unwrap()]);
+        let clone = Vault::open(&shallow, signer(&f.key)).unwrap();
+        let before = git(&f, &["rev-parse", "main"]);
+        for vault in [&clone, &f.vault] {
+            let status = crate::vault::DeploymentStatus::Deployed;
+            vault.record_outcome(outcome(&id, "2026-08-08T10:05:00Z", status, 8), "ops@host").unwrap();
+            vault.record_intent(intent("2026-08-09T10:00:00Z", "2026-08-01"), b"x: 1\n", None).unwrap();
+        }
+        let file = f.vault.path().join(".git/objects").join(&before[..2]).join(before[2..].trim());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "x").unwrap();
+        for (vault, flaw) in [(&clone, Flaw::Shallow), (&f.vault, Flaw::DamagedObject)] {
+            let found = vault.verify(&trusting(&f), None).unwrap();
+            let flaws: Vec<Flaw> = found.findings.iter().map(|finding| finding.flaw).collect();
+            assert_eq!(flaws, [flaw], "{:?}", found.findings);
+        }
+        let damaged = clone.damaged_files().unwrap();
+        assert!(matches!(damaged[..], [VaultError::Shallow { .. }]), "{damaged:?}");
     }
 }

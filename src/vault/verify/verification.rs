@@ -61,6 +61,9 @@ pub struct Verification {
     /// Whether the whole history was looked at, or only what is new in it.
     #[serde(skip)]
     pub(super) whole: bool,
+    /// Whether a part of the history cannot be read: a clone without it, or a commit that is missing or damaged.
+    #[serde(skip)]
+    pub(super) has_gap: bool,
     /// Files whose objects cannot be had: each has its finding.
     #[serde(skip)]
     pub(super) lost: HashSet<String>,
