@@ -115,15 +115,18 @@ impl FindingsBuilder {
         Findings { findings: self.findings, ready, next }
     }
 
-    /// The way to the first bundle, one step at a time: first what is broken, in the order of dependence.
+    /// The way to the first bundle, one step at a time: an application that is off comes back first, which takes nothing but
+    /// the cluster; then what is broken, in the order of dependence.
     fn next(&self) -> String {
+        if let Some(way) = &self.known.way_back {
+            return way.clone();
+        }
         let broken = self.findings.iter().find(|finding| finding.level == Level::Bad);
         if let Some(fix) = broken.and_then(|finding| finding.fix.clone()) {
             return fix;
         }
         let known = &self.known;
         match known {
-            SharedFacts { way_back: Some(way), .. } => way.clone(),
             SharedFacts { open_runs, .. } if !open_runs.is_empty() => open_runs[open_runs.len() - 1].clone(),
             SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V, or from a bundle's file: dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS".into(),
             SharedFacts { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
@@ -150,6 +153,10 @@ mod tests {
         findings.bad("store", "none", "make one");
         let findings = findings.finish();
         assert_eq!((findings.next.as_str(), findings.ready), ("install helm", false));
+        let mut findings = FindingsBuilder::default();
+        findings.bad("settings", "broken", "mend them");
+        findings.known.way_back = Some("dr run resume R".into());
+        assert_eq!(findings.finish().next, "dr run resume R", "the application first");
     }
 
     #[test]
