@@ -106,6 +106,7 @@ fn twenty_thousand_keys_are_looked_through_in_linear_time() {
     ] {
         let begun = std::time::Instant::now();
         linted(yaml.as_bytes(), &["--output", "json"]);
-        assert!(begun.elapsed() < std::time::Duration::from_secs(40), "{:?} for {}", begun.elapsed(), &yaml[..40]);
+        // A few seconds alone, and 17 in a build for tests; what grows with the square takes many minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(100), "{:?} for {}", begun.elapsed(), &yaml[..40]);
     }
 }
