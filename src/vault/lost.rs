@@ -54,7 +54,7 @@ mod tests {
     }
 
     /// The command that the error names is given, and all is there again.
-    fn mends(f: &Fixture) {
+    fn assert_fixed(f: &Fixture) {
         let Err(error @ VaultError::Damaged { .. }) = Git::open(f.vault.path()).unwrap().head_id() else { panic!() };
         let text = error.to_string();
         let command = text.split('`').nth(1).unwrap();
@@ -67,7 +67,7 @@ mod tests {
     fn a_branch_that_names_a_commit_that_is_not_there_goes_back_to_the_one_that_was_seen() {
         let f = recorded();
         std::fs::write(f.vault.path().join(".git").join(BRANCH), "1".repeat(40)).unwrap();
-        mends(&f);
+        assert_fixed(&f);
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
             if !is_gone {
                 std::fs::write(&index, "").unwrap();
             }
-            mends(&f);
+            assert_fixed(&f);
         }
     }
 

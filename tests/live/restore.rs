@@ -325,17 +325,22 @@ fn config_only_goes_back(host: &Host, text: &str, chart: &str, bundle: &str) {
     assert_eq!(host.sql("SELECT oid, pg_postmaster_start_time() FROM pg_database LIMIT 1"), database, "it ran through");
 }
 
-/// The operator makes every instance empty before the bundle's database is put into one of them.
-#[test]
-#[ignore = "needs the lab: make live"]
-fn every_instance_is_the_bundle_s_database_after_a_restore() {
-    let host = Host::new("instances");
+/// Deploys an install whose database has a standby, and waits until the application has written.
+fn deploy_two_instances(host: &Host) {
     let (values, two) = (host.values(VERSION), host.home.path().join("two.yaml"));
     std::fs::write(&two, "db: {cnpg: {instances: 2}}\n").unwrap();
     let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
     let files = ["deploy", "-f", values.to_str().unwrap(), "-f", two.to_str().unwrap()];
     host.dr(files.into_iter().chain(["--version", VERSION, "--chart", &chart, "--yes"])).ok();
     host.wait_rows(20);
+}
+
+/// The operator makes every instance empty before the bundle's database is put into one of them.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn every_instance_is_the_bundle_s_database_after_a_restore() {
+    let host = Host::new("instances");
+    deploy_two_instances(&host);
     let before = host.ledger();
     let identifier = host.sql("SELECT system_identifier FROM pg_control_system()");
     host.bundle(&[]);
@@ -354,12 +359,7 @@ fn every_instance_is_the_bundle_s_database_after_a_restore() {
 #[ignore = "needs the lab: make live"]
 fn the_primary_may_be_another_than_the_first_instance() {
     let host = Host::new("switched");
-    let (values, two) = (host.values(VERSION), host.home.path().join("two.yaml"));
-    std::fs::write(&two, "db: {cnpg: {instances: 2}}\n").unwrap();
-    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
-    let files = ["deploy", "-f", values.to_str().unwrap(), "-f", two.to_str().unwrap()];
-    host.dr(files.into_iter().chain(["--version", VERSION, "--chart", &chart, "--yes"])).ok();
-    host.wait_rows(20);
+    deploy_two_instances(&host);
     let switch =
         r#"{"status":{"targetPrimary":"opschain-db-2","phase":"Switchover in progress","phaseReason":"by hand"}}"#;
     host.kubectl(&["patch", "cluster", "opschain-db", "--subresource=status", "--type=merge", "-p", switch]).ok();

@@ -142,8 +142,8 @@ mod tests {
             let now = now.iter().map(|(object, byte)| ((*object).clone(), [*byte; 32])).collect();
             seen.require(&now).unwrap_err()
         };
-        for now in [&[(&key, 2)][..], &[]] {
-            let error = changed(now);
+        for found in [&[(&key, 2)][..], &[]] {
+            let error = changed(found);
             assert_eq!(error.exit(), Exit::Drift);
             assert_eq!(error.message(), "Secret key was changed while the bundle was made");
         }

@@ -154,7 +154,7 @@ mod tests {
         let findings = findings.finish();
         assert_eq!((findings.next.as_str(), findings.ready), ("install helm", false));
         let mut findings = FindingsBuilder::default();
-        findings.bad("settings", "broken", "mend them");
+        findings.bad("settings", "broken", "fix them");
         findings.known.way_back = Some("dr run resume R".into());
         assert_eq!(findings.finish().next, "dr run resume R", "the application first");
     }
