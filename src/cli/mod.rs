@@ -2,6 +2,7 @@
 
 mod agent;
 mod bundle;
+mod changes;
 mod config;
 mod deploy;
 mod doctor;
@@ -24,8 +25,10 @@ mod schedule;
 #[cfg(test)]
 mod screens;
 mod server;
+mod shown;
 mod signals;
 mod status;
+mod trust;
 mod who;
 
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use clap::{ArgGroup, Args};
 
-use super::TrustArgs;
+use crate::cli::trust::TrustArgs;
 use crate::error::{Exit, Result};
 use crate::ops::copy::{self, CopyPlan, CopyReport, CopyRequest, CopySelection, MirrorsReport};
 use crate::ops::{Ctx, quoted};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::trust::TrustArgs;
-use crate::cli::config::change_lines;
+use crate::cli::changes::change_lines;
+use crate::cli::trust::TrustArgs;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::bundles::{self, BundleDiffReport, BundleSide};

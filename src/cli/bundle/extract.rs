@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::pages::signature_finding;
-use super::trust::{StoreArgs, TrustArgs};
 use crate::bundle::{HeldAgainst, ListedItem};
+use crate::cli::trust::{StoreArgs, TrustArgs};
 use crate::error::Result;
 use crate::ops::Ctx;
 use crate::ops::bundles::{self, ExtractReport, ItemList};

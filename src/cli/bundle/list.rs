@@ -3,9 +3,9 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::StoreArgs;
 use crate::bundle::Depth;
 use crate::bundle::report::{ListReport, ListRow};
+use crate::cli::trust::StoreArgs;
 use crate::ops::bundles::{BundleList, ListRequest};
 use crate::ops::import::BuiltInList;
 use crate::opschain::backups::BuiltInBackup;

@@ -8,7 +8,6 @@ mod list;
 mod pages;
 mod pin;
 mod prune;
-mod trust;
 
 use std::path::PathBuf;
 
@@ -16,11 +15,11 @@ use clap::{Args, Subcommand};
 
 pub(super) use self::list::row as list_row;
 pub(super) use self::pages::{is_to_verify, show_fields};
-pub(super) use self::trust::{StoreArgs, TrustArgs};
 
 use self::pages::Scope;
 use super::config::recipients;
 use super::deploy;
+use super::trust::{StoreArgs, TrustArgs};
 use crate::bundle::SampleShare;
 use crate::error::{Exit, Result};
 use crate::names::ObjectName;

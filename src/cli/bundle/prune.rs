@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::StoreArgs;
 use crate::bundle::retention::KeepRules;
+use crate::cli::trust::StoreArgs;
 use crate::error::{Exit, Result};
 use crate::ops::{Ctx, prune};
 use crate::settings::DaySpan;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::deployment::{DeploymentArgs, HOW_TO_NAME, IdentityArgs};
-use super::{change_lines, recipients};
+use super::recipients;
+use crate::cli::changes::change_lines;
 use crate::cli::deploy::{DeployOptionArgs, agreed, bundled, carry_out, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, EditorRequest, Review, Round};

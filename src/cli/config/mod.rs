@@ -14,7 +14,6 @@ pub(super) mod recipients;
 mod record;
 mod rekey;
 mod show;
-mod shown;
 mod sync;
 mod upgrade;
 mod verify;
@@ -23,8 +22,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-
-pub(super) use diff::change_lines;
 
 use deployment::{DeploymentArgs, HOW_TO_NAME, IdentityArgs};
 

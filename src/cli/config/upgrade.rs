@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::deployment::IdentityArgs;
-use super::shown;
+use crate::cli::shown;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::{self, ProposalRequest, Target, Upgraded};
 use crate::ops::{Ctx, quoted};

@@ -7,7 +7,7 @@ pub(super) mod upgrade;
 
 use clap::{Args, Subcommand};
 
-use super::config::change_lines;
+use super::changes::change_lines;
 use super::config::recipients;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;

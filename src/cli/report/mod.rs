@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::bundle::{StoreArgs, TrustArgs};
 use super::own_file::OwnFile;
 use super::status;
+use super::trust::{StoreArgs, TrustArgs};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, bundles, report};
 use crate::text::bytes;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::human::{both, heading};
-use crate::cli::config::shown::{both_values, line_to_its_end, visible};
+use crate::cli::changes::{both, heading};
+use crate::cli::shown::{both_values, line_to_its_end, visible};
 use crate::ops::config::Compared;
 use crate::values::diff::{Change, Class, Inside, Renamed, Sign, What};
 

@@ -8,10 +8,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Serialize, Serializer};
 
-pub(crate) use human::change_lines;
-
-use crate::cli::bundle::TrustArgs;
 use crate::cli::reveal;
+use crate::cli::trust::TrustArgs;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{Access, CompareRequest, Compared, compare};
