@@ -48,7 +48,7 @@ use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::keyring::Keyring;
 use crate::ops::notify::Watch;
 use crate::ops::runs::{self, InterruptedRuns};
-use crate::ops::{self, CommandLine, Ctx};
+use crate::ops::{self, CommandLine, Ctx, GivenInstall};
 use crate::settings::{Install, NotifyVerb, Settings};
 use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Repeated, RepeatedFlag, Ui};
@@ -377,14 +377,16 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
         Some(path) => path,
         None => under_home("XDG_CONFIG_HOME", ".config")?.join("dr.toml"),
     };
+    let given = GivenInstall { namespace: global.namespace, release: global.release };
     let flags = |install: &mut Install| {
-        install.namespace = global.namespace.clone().unwrap_or_else(|| install.namespace.clone());
-        install.release = global.release.clone().unwrap_or_else(|| install.release.clone());
+        install.namespace = given.namespace.clone().unwrap_or_else(|| install.namespace.clone());
+        install.release = given.release.clone().unwrap_or_else(|| install.release.clone());
         install.context = global.context.clone().or_else(|| install.context.clone());
     };
     let settings = Settings::read(&settings_path, home.as_deref());
     let state = under_home("XDG_STATE_HOME", ".local/state")?;
     let mut ctx = Ctx::new(settings_path, settings, flags, state, home, who::who());
+    ctx.given_install = given;
     if named {
         ctx.refuse_defaults();
     }

@@ -22,9 +22,9 @@ impl From<JournalError> for CommandError {
             JournalError::Illegal { source, .. } => {
                 CommandError::new(Exit::Damaged, text).because(source).hint(UNREADABLE)
             }
-            JournalError::Newer { .. } => {
-                CommandError::new(Exit::Format, text).hint("Use the version of dr that began this run.")
-            }
+            JournalError::Newer { .. } => CommandError::new(Exit::Format, text)
+                .hint("Use the version of dr that began this run.")
+                .hint(UNREADABLE),
             JournalError::Output { source, .. } => CommandError::new(Exit::Resume, text).because(source),
             JournalError::NotFound(_) | JournalError::Ambiguous { .. } => {
                 CommandError::new(Exit::NotFound, text).hint("`dr run list` shows all runs.")

@@ -57,7 +57,10 @@ impl Remains {
             plan: first["plan"].clone(),
             begun: BTreeSet::new(),
             outputs: BTreeMap::new(),
-            damaged: matches!(Run::parse(stored), Err(JournalError::Damaged { .. } | JournalError::Illegal { .. })),
+            damaged: match Run::parse(stored) {
+                Err(JournalError::Newer { major, .. }) => major == FORMAT.major,
+                parsed => matches!(parsed, Err(JournalError::Damaged { .. } | JournalError::Illegal { .. })),
+            },
             ended: ended(stored),
             foreign: first["format"]["major"].as_u64().is_none_or(|major| major > FORMAT.major.into()),
         };
@@ -211,7 +214,8 @@ mod tests {
         let good = run().text("create-1");
         let runs = run();
         runs.set("create-1", &(good.replace("\"minor\":1", "\"minor\":9") + "{\"record\":\"novel\"}\n"));
-        assert!(!remains(&runs).unwrap().foreign);
+        let left = remains(&runs).unwrap();
+        assert!(!left.foreign && left.damaged, "what the novel line says is not known");
         runs.set("create-1", &good.replace("\"major\":1", "\"major\":2"));
         assert!(remains(&runs).unwrap().foreign);
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 
 use super::error::JournalError;
 use super::record::{Begun, IllegalRecord, Record, Replay};
@@ -39,14 +40,18 @@ impl Run {
     /// # Errors
     /// A line is damaged, or the format is a newer one.
     pub fn parse(stored: &StoredRun) -> Result<Self, JournalError> {
-        let illegal = |source| JournalError::Illegal { place: stored.place.clone(), source };
+        let newer = newer_format(&stored.lines);
+        let as_newer = |Format { major, minor }| JournalError::Newer { place: stored.place.clone(), major, minor };
+        if let Some(format) = newer.filter(|format| format.major > FORMAT.major) {
+            return Err(as_newer(format));
+        }
+        let illegal = |source| newer.map_or(JournalError::Illegal { place: stored.place.clone(), source }, as_newer);
         let mut records = Vec::new();
         for (index, line) in stored.lines.split_inclusive(|b| *b == b'\n').enumerate() {
-            if index == 0 {
-                refuse_newer(line, &stored.place)?;
-            }
-            let damaged = |_| JournalError::Damaged { place: stored.place.clone(), line: index + 1 };
-            records.push(serde_json::from_slice::<Record>(line).map_err(damaged)?);
+            // What a newer minor format has added is whole JSON; what is not is damaged in every format.
+            let added = newer.filter(|_| serde_json::from_slice::<IgnoredAny>(line).is_ok());
+            let damaged = JournalError::Damaged { place: stored.place.clone(), line: index + 1 };
+            records.push(serde_json::from_slice::<Record>(line).map_err(|_| added.map_or(damaged, as_newer))?);
         }
         let Some(Record::Begun(begun)) = records.first() else { return Err(illegal(IllegalRecord::Begin(1))) };
         // Its id becomes a part of commands and of marks in the cluster: one that another run has is none of its own.
@@ -61,18 +66,16 @@ impl Run {
     }
 }
 
-/// A newer major format may have other records, so its version is looked for before anything else is understood.
-fn refuse_newer(line: &[u8], place: &str) -> Result<(), JournalError> {
+/// The format of a journal that is newer than this program's. It may have other records, so its version is looked for
+/// before anything else is understood.
+fn newer_format(lines: &[u8]) -> Option<Format> {
     #[derive(serde::Deserialize)]
     struct OnlyFormat {
         format: Format,
     }
-    match serde_json::from_slice::<OnlyFormat>(line) {
-        Ok(OnlyFormat { format }) if format.major > FORMAT.major => {
-            Err(JournalError::Newer { place: place.to_owned(), major: format.major, minor: format.minor })
-        }
-        _ => Ok(()),
-    }
+    let first = lines.split(|b| *b == b'\n').next()?;
+    let OnlyFormat { format } = serde_json::from_slice(first).ok()?;
+    ((format.major, format.minor) > (FORMAT.major, FORMAT.minor)).then_some(format)
 }
 
 /// A run's id, and the run if it could be read.
@@ -268,6 +271,10 @@ mod tests {
         runs.set("r1", &minor);
         assert!(find(&runs, "r1").is_ok());
         assert!(matches!(Journal::open(&runs, "r1"), Err(JournalError::Newer { minor: 99, .. })));
+        runs.set("r1", &format!("{minor}{{\"record\":\"novel\"}}\n"));
+        assert!(matches!(find(&runs, "r1"), Err(JournalError::Newer { minor: 99, .. })), "a record that was added");
+        runs.set("r1", &format!("{minor}rubbish\n"));
+        assert!(matches!(find(&runs, "r1"), Err(JournalError::Damaged { line: 2, .. })), "no version writes rubbish");
         assert!(matches!(find(&runs, "zzz"), Err(JournalError::NotFound(_))));
         runs.set("r1", &good.replace("\"run\":\"r1\"", "\"run\":\"../../x\""));
         assert!(matches!(find(&runs, "r1"), Err(JournalError::Damaged { line: 1, .. })));

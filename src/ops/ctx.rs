@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::given::CommandLine;
+use super::given::{CommandLine, GivenInstall};
 use super::keyring::Keyring;
 use crate::bundle::{SIGNATURE_NAMESPACE, Trust};
 use crate::cluster::Cluster;
@@ -47,6 +47,8 @@ pub struct Ctx {
     pub who: String,
     /// The command line, for hints that name it again.
     pub given: CommandLine,
+    /// What it, or the environment, says of the install.
+    pub given_install: GivenInstall,
     /// Who listens.
     pub events: Events,
     /// Cancelled by the first Ctrl-C or TERM: finish or put back, then end.
@@ -119,6 +121,7 @@ impl Ctx {
             home,
             who,
             given: CommandLine::default(),
+            given_install: GivenInstall::default(),
             events: Events::none(),
             keyring: Keyring::default(),
             more_identities: Arc::default(),

@@ -3,6 +3,15 @@
 use std::ffi::OsString;
 use std::fmt;
 
+use crate::names::{NamespaceName, ReleaseName};
+
+/// What flags or the environment say of the install; what neither says, the settings do, or what the verb works on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GivenInstall {
+    pub namespace: Option<NamespaceName>,
+    pub release: Option<ReleaseName>,
+}
+
 /// The words of the command line, the program's name first. Nothing secret is in it: secrets are never flags, and hints
 /// go through the redactor like everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

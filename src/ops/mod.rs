@@ -55,4 +55,4 @@ pub mod timing;
 pub mod watchdog;
 
 pub use ctx::{Ctx, interrupted};
-pub use given::{CommandLine, quoted};
+pub use given::{CommandLine, GivenInstall, quoted};

@@ -21,6 +21,8 @@ pub struct Host {
     pub home: TempDir,
     /// The namespace, also the seed of its secrets.
     pub namespace: String,
+    /// The Helm release that every command names, where it is not the settings' or the bundle's to say.
+    pub release: Option<&'static str>,
     /// How its database is called.
     pub database: String,
     pub turn: Turn,
@@ -69,7 +71,8 @@ impl Host {
     pub fn new(namespace: &str) -> Self {
         lab("KUBECONFIG");
         let (home, turn) = (tempfile::tempdir().unwrap(), Turn::begin());
-        let host = Self { home, namespace: format!("dr-{namespace}"), database: "opschain-db".into(), turn };
+        let (namespace, database) = (format!("dr-{namespace}"), "opschain-db".into());
+        let host = Self { home, namespace, release: None, database, turn };
         host.delete_namespace();
         let escrow = host.home.path().join("escrow.txt");
         command("age-keygen").arg("-o").arg(&escrow).run().ok();
@@ -95,6 +98,9 @@ impl Host {
         cmd.0.args(["--no-input", "-n", namespace]).args(args);
         cmd.0.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
         cmd.0.env_remove("XDG_DATA_HOME").env("DR_WHO", "operator").current_dir(self.home.path());
+        if let Some(release) = self.release {
+            cmd.0.env("DR_RELEASE", release);
+        }
         cmd
     }
 

@@ -4,11 +4,13 @@ use crate::directory;
 use crate::host::{Host, VERSION};
 use crate::volumes::{self, GIT, REGISTRY};
 
-/// The demo's path: everything is burnt but the bundle, the identity and the list of trusted signers.
+/// The demo's path: everything is burnt but the bundle, the identity and the list of trusted signers. The release is
+/// called otherwise than by default, and only the bundle says so afterwards.
 #[test]
 #[ignore = "needs the lab: make live"]
 fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
-    let host = Host::new("roundtrip");
+    let mut host = Host::new("roundtrip");
+    host.release = Some("chain-b");
     let values = host.deploy(VERSION);
     let original = std::fs::read(&values).unwrap();
     directory::fill(&host);
@@ -48,6 +50,7 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     let signers = keep(host.setting("keys", "trusted_signers"), "signers");
     host.delete_namespace();
     host.forget();
+    host.release = None;
     std::fs::remove_file(&values).unwrap();
 
     host.dr([
@@ -64,6 +67,10 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     ])
     .ok();
     host.assert_ledger_holds(&before);
+    assert_eq!(
+        host.kubectl(&["get", "secret", "sh.helm.release.v1.chain-b.v1", "-o", "jsonpath={.type}"]).ok(),
+        "helm.sh/release.v1"
+    );
     let after = host.ledger();
     host.wait_rows(after.rows + 5);
     assert_eq!(host.replicas(), replicas, "as the values say");

@@ -111,7 +111,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let to_run = gate::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
     let origin = format!("{from}, made {}", source::age(created, clock::now()));
-    let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
+    let target = source::target(ctx.install(), ctx.settings_path.exists(), &ctx.given_install, &source.install);
     let ctx = &ctx.for_install(target);
     ctx.events.waiting("the cluster's answers", None);
     let target = Box::pin(facts::gather(ctx)).await?;

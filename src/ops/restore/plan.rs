@@ -16,7 +16,7 @@ use super::restored_volume::RestoredVolume;
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
 use super::then_upgrade::ThenUpgrade;
-use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
+use crate::bundle::{BundleReference, OutOfScope};
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
@@ -222,17 +222,6 @@ impl RestorePlan {
         let named = self.overrides.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         version.into_iter().filter(|_| self.overrides.iter().all(|(key, _)| key != VERSION)).chain(named).collect()
     }
-}
-
-/// Where to restore to: what flags or settings say, else where the bundle is from.
-pub(super) fn target(install: &Install, has_settings: bool, source: &SourceInstall) -> Install {
-    let default = Install::default();
-    let unset = install.namespace == default.namespace && install.release == default.release;
-    if unset && !has_settings {
-        let (namespace, release) = (source.namespace.clone(), source.release.clone());
-        return Install { namespace, release, ..install.clone() };
-    }
-    install.clone()
 }
 
 /// Decides.
@@ -485,15 +474,5 @@ mod tests {
             assert!(warning.starts_with(begin), "{warnings:?}");
         }
         assert_eq!(warnings.len(), 3, "{warnings:?}");
-    }
-
-    #[test]
-    fn the_target_is_what_was_set_or_else_where_the_bundle_is_from() {
-        let install = Install::default();
-        let from = SourceInstall { namespace: "theirs".into(), ..source().install };
-        assert_eq!(&*super::target(&install, false, &from).namespace, "theirs");
-        assert_eq!(super::target(&install, true, &from).namespace, install.namespace);
-        let flag = Install { namespace: "mine".into(), ..install };
-        assert_eq!(&*super::target(&flag, false, &from).namespace, "mine");
     }
 }

@@ -9,6 +9,7 @@ use crate::bundle::catalog::{PassedFault, PassedOver};
 use crate::bundle::{Header, SourceInstall};
 use crate::error::{CommandError, Exit, Result};
 use crate::names::ObjectName;
+use crate::ops::GivenInstall;
 use crate::ops::bundles::BundleRequest;
 use crate::ops::published::MissingBundle;
 use crate::opschain::version::{BadVersion, Version};
@@ -165,6 +166,16 @@ pub(super) fn choose(newest: &[&Header], install: &Install, which: Which<'_>) ->
     }))
 }
 
+/// Where to restore to: what flags or settings say; each half of it that neither says, as the bundle's source has it.
+pub(super) fn target(install: &Install, has_settings: bool, given: &GivenInstall, source: &SourceInstall) -> Install {
+    if has_settings {
+        return install.clone();
+    }
+    let namespace = given.namespace.as_ref().unwrap_or(&source.namespace).clone();
+    let release = given.release.as_ref().unwrap_or(&source.release).clone();
+    Install { namespace, release, ..install.clone() }
+}
+
 /// Where a bundle is from, in words; of the uid of its database's Cluster, where the bundle has one, as much as tells two apart.
 pub(super) fn origin(install: &SourceInstall) -> String {
     let uid = install.database_cluster_uid.split('-').next().filter(|uid| !uid.is_empty());
@@ -241,6 +252,37 @@ mod tests {
         header.install.namespace = namespace.into();
         header.postgresql.system_identifier = system_identifier.into();
         header
+    }
+
+    #[test]
+    fn each_half_of_the_target_that_nobody_says_is_as_the_bundles_source_has_it() {
+        let from = |namespace: &str| {
+            let install = header(namespace, "1").install;
+            SourceInstall { release: "theirs".into(), ..install }
+        };
+        let into = |has_settings, given: &GivenInstall| {
+            let defaults = Install::default();
+            let install = Install {
+                namespace: given.namespace.clone().unwrap_or(defaults.namespace),
+                release: given.release.clone().unwrap_or(defaults.release),
+                ..Install::default()
+            };
+            let target = target(&install, has_settings, given, &from("source"));
+            format!("{}/{}", target.namespace, target.release)
+        };
+        let given = |namespace: Option<&str>, release: Option<&str>| GivenInstall {
+            namespace: namespace.map(Into::into),
+            release: release.map(Into::into),
+        };
+        assert_eq!(into(false, &given(None, None)), "source/theirs");
+        assert_eq!(into(false, &given(Some("mine"), None)), "mine/theirs");
+        assert_eq!(into(false, &given(None, Some("ours"))), "source/ours");
+        assert_eq!(
+            into(false, &given(Some("opschain"), Some("opschain"))),
+            "opschain/opschain",
+            "also if it is the default"
+        );
+        assert_eq!(into(true, &given(None, None)), "opschain/opschain", "the settings are somebody's word, too");
     }
 
     #[test]
