@@ -18,7 +18,7 @@ ORACLE_SEED ?= 20260820
 CHAOS_ROUNDS ?= 200
 CHAOS_LANES ?= 3
 
-.PHONY: metrics browser oracle fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
+.PHONY: metrics browser oracle fuzz corpus help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -81,13 +81,23 @@ oracle: lab-up ## 100,000 made-up documents, read by dr and by both majors of he
 	lab/lab build helm3
 	lab/lab run -- sh -c 'DR_ORACLE_DOCUMENTS=$(ORACLE_DOCUMENTS) DR_ORACLE_SEED=$(ORACLE_SEED) DR_TEST_HELM=$$(command -v helm) DR_TEST_HELM3=$$(command -v helm3) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
 
-# What a reader fails at lies in fuzz/artifacts; as fuzz/corpus/TARGET/found-NAME it becomes a test.
+# The names of the readers that are fuzzed, in the folder fuzz.
+READERS = $$(sed -n 's/^name = "\([a-z_]*\)"$$/\1/p' Cargo.toml)
+
+# It goes on from what was reached before. What a reader fails at lies in fuzz/artifacts; as
+# fuzz/corpus/TARGET/found-NAME it becomes a test.
 fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzzer (first: cargo install cargo-fuzz)
-	cd fuzz && for target in $$(sed -n 's/^name = "\([a-z_]*\)"$$/\1/p' Cargo.toml); do \
-	  mkdir -p corpus/$$target; \
+	cd fuzz && tar -C corpus --skip-old-files --zstd -xf corpus.tar.zst && for target in $(READERS); do \
 	  cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096; \
 	done
+
+# Of all inputs those that reach something of their own.
+corpus: deps ## Keep what make fuzz has reached, for the next one on any machine (fuzz/corpus.tar.zst)
+	cd fuzz && rm -rf target/kept && for target in $(READERS); do \
+	  mkdir -p target/kept/$$target; \
+	  cargo fuzz run -s none $$target target/kept/$$target corpus/$$target seeds/$$target -- -merge=1; \
+	done && tar -C target/kept --sort=name --mtime=@0 --owner=0 --group=0 -cf - . | zstd -qf -19 -o corpus.tar.zst
 
 # The live tests run on a site of their own, with the other operator; it is taken down however they end.
 soak: fuzz ## What takes long: fuzzing, many random inputs, a stream that breaks 200 times each way, random moments, a site's life, metrics and pages, every live test beside the newer operator

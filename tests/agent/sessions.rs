@@ -100,6 +100,18 @@ async fn a_watchdog_acts_once_in_a_silence_until_it_succeeds_and_never_while_the
     assert_eq!(tries.load(Ordering::SeqCst), 2, "what succeeded is not done again");
 }
 
+/// It goes away as soon as it has said so, which may be seen before its last word is read: a hundred times, for it is a race.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_told_to_end_is_no_broken_session() {
+    for _ in 0..100 {
+        let pod = Pod::start("run-1");
+        let mut agent = pod.attach("run-1");
+        agent.facts().await.unwrap();
+        agent.finish().await.unwrap();
+        assert_eq!(*pod.warnings.lock().unwrap(), [""; 0]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_told_so_ends_well_and_leaves_no_socket() {
     let mut pod = Pod::start("run-1");

@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::dial::{AgentSession, Dial, DialError, Way};
@@ -54,7 +56,17 @@ pub struct Agent {
     id: u64,
     pub(super) unfinished: Option<&'static str>,
     straight: Arc<Straight>,
+    end: Arc<AgentEnd>,
     keeper: JoinHandle<()>,
+}
+
+/// The end of an agent that was told to end: it goes away, which may be seen before its last words are read.
+#[derive(Default)]
+struct AgentEnd {
+    /// Whether it was told. That the session breaks then is no news.
+    told: AtomicBool,
+    /// Whether it has answered. Then there is nothing to come back to.
+    answered: CancellationToken,
 }
 
 impl Drop for Agent {
@@ -74,8 +86,9 @@ impl Agent {
         let peer = dial.describe();
         let straight = Arc::new(Straight::new(patience.straight_pause));
         let dial = TwoWays { plain: dial, straight: straight.clone() };
-        let keeper = tokio::spawn(keep(conduit.clone(), dial, patience, events.clone()).in_current_span());
-        Self { conduit, events, peer, id: 0, unfinished: None, straight, keeper }
+        let end = Arc::<AgentEnd>::default();
+        let keeper = tokio::spawn(keep(conduit.clone(), dial, patience, events.clone(), end.clone()).in_current_span());
+        Self { conduit, events, peer, id: 0, unfinished: None, straight, end, keeper }
     }
 
     /// What the pod and its volume look like.
@@ -176,9 +189,11 @@ impl Agent {
     /// # Errors
     /// The link's, when it cannot be said any more.
     pub async fn finish(mut self) -> Result<()> {
+        self.end.told.store(true, Ordering::Relaxed);
         let id = self.say(Request::Finish).await?;
         match self.answer(id).await? {
             Reply::Finished => {
+                self.end.answered.cancel();
                 // The agent waits for this acknowledgement; it is polite to let it out, and no matter if it is lost.
                 let trailer = async { while self.message().await.is_ok_and(|m| m.kind != FrameKind::Trailer) {} };
                 let _ = tokio::time::timeout(Duration::from_secs(2), trailer).await;
@@ -261,7 +276,7 @@ impl Agent {
 }
 
 /// Keeps a session under the link until the link is at an end; a better one takes the place of one that works.
-async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Events) {
+async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Events, end: Arc<AgentEnd>) {
     let mut good_until = Instant::now();
     let mut pause = patience.first_pause;
     let mut ever = false;
@@ -269,7 +284,14 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
     loop {
         let opened = match better.take() {
             Some(session) => Ok(session),
-            None => trace::call(CallKind::Agent, format!("open a session with {}", dial.describe()), dial.dial()).await,
+            None => {
+                let dialing =
+                    trace::call(CallKind::Agent, format!("open a session with {}", dial.describe()), dial.dial());
+                tokio::select! {
+                    opened = dialing => opened,
+                    () = end.answered.cancelled() => break,
+                }
+            }
         };
         let last = match opened {
             Ok(session) => {
@@ -308,10 +330,14 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
             return;
         }
         // The first sessions come while the agent is still starting; that they fail is no news.
-        if ever {
+        if ever && !end.told.load(Ordering::Relaxed) {
             events.warn(format!("the session with {} broke and is taken up again: {last}", dial.describe()), None);
         }
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = end.answered.cancelled() => break,
+        }
         pause = (pause * 2).min(patience.longest_pause);
     }
+    conduit.close(LinkError::Ended("it is done".into()));
 }
