@@ -171,6 +171,9 @@ impl Helm {
     /// When `cancel` fires, helm is asked to stop (TERM) and waited for: it then marks the release as failed. It is never
     /// killed outright, which would leave the release pending and block every later upgrade.
     ///
+    /// `begun` is told helm's process as soon as it runs: it has all of its values from the start, and goes on when the
+    /// process that started it dies.
+    ///
     /// # Errors
     /// `Failed` with helm's own error, `Stopped`.
     pub async fn upgrade_install(
@@ -178,6 +181,7 @@ impl Helm {
         ask: &UpgradeRequest<'_>,
         events: &Events,
         cancel: &CancellationToken,
+        begun: Option<&(dyn Fn(u32) + Sync)>,
     ) -> Result<Revision, HelmError> {
         self.secrets.register_document(ask.values);
         let mut command = self.create_command("upgrade");
@@ -216,7 +220,7 @@ impl Helm {
             dump::register_folded(&self.secrets, &tree);
         }
         let limit = ask.timeout.saturating_mul(3);
-        let listener = Listener { secrets: &self.secrets, events: Some(events), cancel: Some(cancel), limit };
+        let listener = Listener { secrets: &self.secrets, begun, events: Some(events), cancel: Some(cancel), limit };
         run(command, "upgrade", Some(&values), &listener).await?;
         self.newest(ask.release).await?.ok_or_else(|| HelmError::Answer {
             verb: "history".into(),

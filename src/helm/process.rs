@@ -1,11 +1,13 @@
 //! Running helm: how it is started, fed, listened to and stopped.
 
+use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,8 @@ const LONGEST_LINE: usize = 16 * 1024;
 /// Who hears what helm says, and when it is to stop.
 pub(super) struct Listener<'a> {
     pub secrets: &'a Secrets,
+    /// Is told helm's process as soon as it runs.
+    pub begun: Option<&'a (dyn Fn(u32) + Sync)>,
     /// Lines go here; without it stdout is data, and kept whole.
     pub events: Option<&'a Events>,
     pub cancel: Option<&'a CancellationToken>,
@@ -39,7 +43,7 @@ pub(super) struct Listener<'a> {
 impl<'a> Listener<'a> {
     /// For a short question.
     pub(super) fn deaf(secrets: &'a Secrets) -> Self {
-        Self { secrets, events: None, cancel: None, limit: Duration::from_secs(120) }
+        Self { secrets, begun: None, events: None, cancel: None, limit: Duration::from_secs(120) }
     }
 }
 
@@ -101,7 +105,7 @@ pub(super) fn running(words: &[&str]) -> Vec<u32> {
     processes.filter(has_all).collect()
 }
 
-/// Runs helm to its end: feeds stdin, hears both outputs at once, stops it when asked.
+/// Runs helm to its end: gives it its stdin, hears both outputs at once, stops it when asked.
 pub(super) async fn run(
     command: Command,
     verb: &str,
@@ -131,23 +135,18 @@ async fn run_to_end(
     stdin: Option<&[u8]>,
     listener: &Listener<'_>,
 ) -> Result<Said, HelmError> {
-    if stdin.is_some() {
-        command.stdin(Stdio::piped());
+    let io = |source| HelmError::Io { act: format!("talk to helm {verb}"), source };
+    if let Some(bytes) = stdin {
+        command.stdin(whole(bytes).map_err(io)?);
     }
     let binary = command.as_std().get_program().to_string_lossy().into_owned();
     // What only asks may die with whoever asked; what changes something is never killed.
     command.kill_on_drop(listener.cancel.is_none());
     let mut child = command.spawn().map_err(|source| HelmError::Start { binary, source })?;
-    let io = |source| HelmError::Io { act: format!("talk to helm {verb}"), source };
-    let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let feed = async {
-        if let (Some(mut input), Some(bytes)) = (input, stdin) {
-            // helm may end before it has read all; its own error says why.
-            let _ = input.write_all(bytes).await;
-            let _ = input.shutdown().await;
-        }
-        Ok(())
-    };
+    if let (Some(begun), Some(process)) = (listener.begun, child.id()) {
+        begun(process);
+    }
+    let (out, err) = (child.stdout.take(), child.stderr.take());
     let prose = listener.events.is_some();
     let hear_out = async {
         match out {
@@ -170,7 +169,7 @@ async fn run_to_end(
         }
     };
     let ended = wait(&mut child, listener);
-    let ((), stdout, stderr, (status, stopped)) = tokio::try_join!(feed, hear_out, hear_err, ended).map_err(io)?;
+    let (stdout, stderr, (status, stopped)) = tokio::try_join!(hear_out, hear_err, ended).map_err(io)?;
     if status.success() {
         return Ok(Said { stdout, stderr });
     }
@@ -189,6 +188,15 @@ async fn run_to_end(
             }
         }
     })
+}
+
+/// A stdin that holds all of `bytes`, in memory. Of a pipe, helm would take what it has got by then for the whole when the
+/// process that writes dies: half of some values are values, too.
+fn whole(bytes: &[u8]) -> std::io::Result<Stdio> {
+    let mut file = File::from(rustix::fs::memfd_create("values", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 enum Stop {

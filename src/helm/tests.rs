@@ -92,8 +92,10 @@ async fn what_helm_quotes_of_the_values_is_masked_in_lines_and_in_the_error() {
             lines.lock().unwrap().push(line);
         }
     });
-    let error =
-        helm.upgrade_install(&upgrade(values, folder.path()), &events, &CancellationToken::new()).await.unwrap_err();
+    let error = helm
+        .upgrade_install(&upgrade(values, folder.path()), &events, &CancellationToken::new(), None)
+        .await
+        .unwrap_err();
     let heard = heard.lock().unwrap().join("\n");
     // The last line got its end: the fake's own line follows on a new one.
     assert!(heard.contains("plain: shown") && heard.contains("PGPASSWORD: ••••••••"), "{heard}");
@@ -131,7 +133,7 @@ async fn what_helm_dumps_with_debug_is_masked_in_every_form() {
     });
     let ask = UpgradeRequest { debug: true, ..upgrade(values.as_bytes(), folder.path()) };
     // The fake has no history, which is all that is missed here.
-    let ended = helm.upgrade_install(&ask, &events, &CancellationToken::new()).await;
+    let ended = helm.upgrade_install(&ask, &events, &CancellationToken::new(), None).await;
     assert!(matches!(ended, Err(HelmError::Answer { .. })), "{ended:?}");
     let heard = heard.lock().unwrap().join("\n");
     assert_eq!(heard.matches("plain: shown").count(), 2, "{heard}");
@@ -161,9 +163,43 @@ async fn a_stop_reaches_helm_as_term_and_is_waited_for() {
         asker.cancel();
     });
     let events = Events::none();
-    let ended = helm.upgrade_install(&upgrade(b"a: 1\n", folder.path()), &events, &cancel).await;
+    let ended = helm.upgrade_install(&upgrade(b"a: 1\n", folder.path()), &events, &cancel, None).await;
     assert!(matches!(ended, Err(HelmError::Stopped { .. })), "{ended:?}");
     assert!(mark.exists());
+}
+
+#[tokio::test]
+async fn a_helm_whose_dr_dies_has_all_of_its_values_however_late_it_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let [go, read, done] = ["go", "read", "done"].map(|name| folder.path().join(name));
+    let script = format!(
+        "while [ ! -e {0} ]; do sleep 0.05; done\ncat > {1}\n: > {2}",
+        go.display(),
+        read.display(),
+        done.display()
+    );
+    let helm = Helm::find(&fake(folder.path(), &script)).await.unwrap();
+    // More than any pipe takes before somebody reads.
+    let values: Vec<u8> = (0..200_000).flat_map(|key| format!("key{key}: {key}\n").into_bytes()).collect();
+    let (events, cancel, told) = (Events::none(), CancellationToken::new(), Arc::new(Mutex::new(None)));
+    let begun = |process: u32| *told.lock().unwrap() = Some(process);
+    let ask = upgrade(&values, folder.path());
+    let mut upgrading = Box::pin(helm.upgrade_install(&ask, &events, &cancel, Some(&begun)));
+    // Its process is told before anything else is waited for; then nobody hears of it any more.
+    while told.lock().unwrap().is_none() {
+        let waited = tokio::time::timeout(Duration::from_millis(10), &mut upgrading).await;
+        assert!(waited.is_err(), "{waited:?}");
+    }
+    drop(upgrading);
+    let process = told.lock().unwrap().unwrap();
+    assert!(Path::new(&format!("/proc/{process}")).exists(), "it goes on");
+    std::fs::write(&go, "").unwrap();
+    let begun = std::time::Instant::now();
+    while !done.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(std::fs::read(&read).unwrap() == values, "it has read other values");
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@
 //!
 //! The journal knows no verb. A verb brings its steps, what they work with and what they fail with.
 //!
-//! Format changelog: 1.0 the first · 1.1 `steps_sha256` in the first record, outcome `aborted`.
+//! Format changelog: 1.0 the first · 1.1 `steps_sha256` in the first record, outcome `aborted` · 1.2 record
+//! `program`.
 
 mod error;
 pub mod fault;
 mod folder;
+mod program;
 mod record;
 mod remains;
 mod run;
@@ -23,9 +25,10 @@ pub(crate) mod testing;
 
 pub use error::{Interrupted, JournalError, StepError};
 pub use folder::FolderRuns;
+pub use program::StartedProgram;
 pub use record::{Begun, Outcome, Record, Replay, StepState};
 pub use remains::{ClosingRun, Remains, ended};
-pub use run::{Journal, ListedRun, Run, find, list, named};
+pub use run::{Journal, JournalNotes, ListedRun, Run, find, list, named};
 pub use runner::{RunContext, RunFailure, UndoFailure, execute, put_back};
 pub use step::{Done, Outputs, Step, StepName, digest, step, to_undo};
 pub use store::{RunStore, StoredRun};
@@ -42,7 +45,7 @@ pub struct Format {
 }
 
 /// What this program writes.
-pub const FORMAT: Format = Format { major: 1, minor: 1 };
+pub const FORMAT: Format = Format { major: 1, minor: 2 };
 
 /// Makes the id of a new run: `<verb>-<UTC date and time>-<6 hex>`, so that ids sort by time within a verb.
 pub fn new_run_id(verb: &str, now: jiff::Timestamp) -> String {

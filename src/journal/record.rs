@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Format;
+use super::program::StartedProgram;
 use crate::names::{NamespaceName, ReleaseName};
 
 /// One line of a journal.
@@ -27,6 +28,8 @@ pub enum Record {
         step: String,
         at: Timestamp,
     },
+    /// A step, or its undoing, has started a program that may outlive this process. Written as soon as it runs. Since 1.2.
+    Program(StartedProgram),
     /// A step has acted, and its effect is durable.
     Succeeded {
         /// The step's name.
@@ -203,6 +206,8 @@ pub struct Replay {
     pub states: BTreeMap<String, StepState>,
     /// What succeeded steps left for later ones.
     pub outputs: BTreeMap<String, Value>,
+    /// The programs that were started, oldest first. Of those that this process has started itself, none.
+    pub programs: Vec<StartedProgram>,
     /// The newest failure: step and text.
     pub failure: Option<(String, String)>,
     /// How it ended, if it did.
@@ -227,6 +232,7 @@ impl Replay {
             begun,
             states: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            programs: Vec::new(),
             failure: None,
             outcome: None,
             records: 1,
@@ -255,6 +261,10 @@ impl Replay {
         match record {
             Record::Begun(_) => return Err(IllegalRecord::Begin(number)),
             Record::Resumed { at, .. } => self.last = *at,
+            Record::Program(program) => {
+                self.last = program.at;
+                self.programs.push(program.clone());
+            }
             Record::Started { step, at } => self.advance(number, step, StepEvent::Start, *at)?,
             Record::Succeeded { step, output, at, .. } => {
                 self.advance(number, step, StepEvent::Succeed, *at)?;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::FORMAT;
 use super::error::JournalError;
 use super::record::{Outcome, Record, Replay};
-use super::run::{Journal, Run};
-use super::store::{RunLog, RunStore, StoredRun};
+use super::run::{self, Journal, Run, SharedLog};
+use super::store::{RunStore, StoredRun};
 use crate::clock;
 use crate::names::{NamespaceName, ReleaseName};
 
@@ -111,7 +111,7 @@ pub fn ended(stored: &StoredRun) -> Option<String> {
 /// A run that is held only to be closed, whether or not its lines are understood.
 #[derive(Debug)]
 pub struct ClosingRun {
-    log: Box<dyn RunLog>,
+    log: SharedLog,
     place: String,
 }
 
@@ -123,7 +123,7 @@ impl ClosingRun {
     pub fn open(runs: &dyn RunStore, id: &str) -> Result<(Self, StoredRun), JournalError> {
         let log = runs.open(id)?;
         let stored = runs.read(id)?;
-        Ok((Self { log, place: stored.place.clone() }, stored))
+        Ok((Self { log: run::shared(log), place: stored.place.clone() }, stored))
     }
 
     /// Lets go of a run that this process has executed, but for closing it.
@@ -136,8 +136,8 @@ impl ClosingRun {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn end(mut self, outcome: Outcome) -> Result<(), JournalError> {
-        self.log.append(&super::run::line(&Record::Ended { outcome, at: clock::now() }, &self.place)?)
+    pub fn end(self, outcome: Outcome) -> Result<(), JournalError> {
+        run::append(&self.log, &Record::Ended { outcome, at: clock::now() }, &self.place)
     }
 }
 
@@ -213,7 +213,10 @@ mod tests {
     fn a_later_format_is_read_as_far_as_it_is_understood() {
         let good = run().text("create-1");
         let runs = run();
-        runs.set("create-1", &(good.replace("\"minor\":1", "\"minor\":9") + "{\"record\":\"novel\"}\n"));
+        runs.set(
+            "create-1",
+            &(good.replace(&format!("\"minor\":{}", FORMAT.minor), "\"minor\":9") + "{\"record\":\"novel\"}\n"),
+        );
         let left = remains(&runs).unwrap();
         assert!(!left.foreign && left.damaged, "what the novel line says is not known");
         runs.set("create-1", &good.replace("\"major\":1", "\"major\":2"));

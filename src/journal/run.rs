@@ -1,11 +1,13 @@
 //! A run: read as its journal tells it, or held to be continued.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
 use super::error::JournalError;
+use super::program::StartedProgram;
 use super::record::{Begun, IllegalRecord, Record, Replay};
 use super::store::{RunLog, RunStore, StoredRun};
 use super::{FORMAT, Format};
@@ -49,9 +51,9 @@ impl Run {
         let mut records = Vec::new();
         for (index, line) in stored.lines.split_inclusive(|b| *b == b'\n').enumerate() {
             // What a newer minor format has added is whole JSON; what is not is damaged in every format.
-            let added = newer.filter(|_| serde_json::from_slice::<IgnoredAny>(line).is_ok());
-            let damaged = JournalError::Damaged { place: stored.place.clone(), line: index + 1 };
-            records.push(serde_json::from_slice::<Record>(line).map_err(|_| added.map_or(damaged, as_newer))?);
+            let added = || newer.filter(|_| serde_json::from_slice::<IgnoredAny>(line).is_ok());
+            let damaged = || JournalError::Damaged { place: stored.place.clone(), line: index + 1 };
+            records.push(serde_json::from_slice::<Record>(line).map_err(|_| added().map_or_else(damaged, as_newer))?);
         }
         let Some(Record::Begun(begun)) = records.first() else { return Err(illegal(IllegalRecord::Begin(1))) };
         // Its id becomes a part of commands and of marks in the cluster: one that another run has is none of its own.
@@ -126,10 +128,34 @@ pub fn find(runs: &dyn RunStore, id: &str) -> Result<(String, Run), JournalError
     Ok((id, run))
 }
 
+/// What a run is written to: by who executes it, and meanwhile by its steps.
+pub(super) type SharedLog = Arc<Mutex<Box<dyn RunLog>>>;
+
+/// What a step may add to the journal of its run while it acts. It holds the run no longer than its [`Journal`] does.
+#[derive(Debug, Clone)]
+pub struct JournalNotes {
+    log: Weak<Mutex<Box<dyn RunLog>>>,
+    place: String,
+}
+
+impl JournalNotes {
+    /// Writes down that a program was started. When this returns, it is durable.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn program(&self, program: StartedProgram) -> Result<(), JournalError> {
+        match self.log.upgrade() {
+            Some(log) => append(&log, &Record::Program(program), &self.place),
+            // The run is over for this process.
+            None => Ok(()),
+        }
+    }
+}
+
 /// A run held by this process, to be appended to. Dropping it, or dying, gives up the hold.
 #[derive(Debug)]
 pub struct Journal {
-    log: Box<dyn RunLog>,
+    log: SharedLog,
     folder: Option<PathBuf>,
     place: String,
     replay: Replay,
@@ -144,7 +170,7 @@ impl Journal {
         let id = begun.run.clone();
         let log = runs.begin(&id, &line(&Record::Begun(begun.clone()), &id)?)?;
         Ok(Self {
-            log,
+            log: shared(log),
             folder: runs.folder(&id),
             place: format!("the journal of run {id}"),
             replay: Replay::begin(begun),
@@ -163,7 +189,7 @@ impl Journal {
         if (major, minor) > (FORMAT.major, FORMAT.minor) {
             return Err(JournalError::Newer { place: stored.place, major, minor });
         }
-        Ok(Self { log, folder: runs.folder(id), place: stored.place, replay })
+        Ok(Self { log: shared(log), folder: runs.folder(id), place: stored.place, replay })
     }
 
     /// What the records add up to.
@@ -176,7 +202,15 @@ impl Journal {
         self.folder.as_deref()
     }
 
-    pub(super) fn into_log(self) -> (Box<dyn RunLog>, String) {
+    /// For what its steps write down themselves. Of a journal that an older program has begun, nothing: that one would take
+    /// what it does not know for damage.
+    pub fn notes(&self) -> JournalNotes {
+        let Format { major, minor } = self.replay.begun.format;
+        let knows = (major, minor) >= (1, 2);
+        JournalNotes { log: if knows { Arc::downgrade(&self.log) } else { Weak::new() }, place: self.place.clone() }
+    }
+
+    pub(super) fn into_log(self) -> (SharedLog, String) {
         (self.log, self.place)
     }
 
@@ -187,13 +221,21 @@ impl Journal {
     pub fn append(&mut self, record: Record) -> Result<(), JournalError> {
         let mut after = self.replay.clone();
         after.apply(&record).map_err(|source| JournalError::Illegal { place: self.place.clone(), source })?;
-        self.log.append(&line(&record, &self.place)?)?;
+        append(&self.log, &record, &self.place)?;
         self.replay = after;
         Ok(())
     }
 }
 
-pub(super) fn line(record: &Record, place: &str) -> Result<Vec<u8>, JournalError> {
+pub(super) fn shared(log: Box<dyn RunLog>) -> SharedLog {
+    Arc::new(Mutex::new(log))
+}
+
+pub(super) fn append(log: &SharedLog, record: &Record, place: &str) -> Result<(), JournalError> {
+    log.lock().unwrap_or_else(PoisonError::into_inner).append(&line(record, place)?)
+}
+
+fn line(record: &Record, place: &str) -> Result<Vec<u8>, JournalError> {
     let mut line = serde_json::to_vec(record).map_err(|error| JournalError::Io {
         act: "write",
         place: place.to_owned(),
@@ -240,6 +282,27 @@ mod tests {
             let mut journal = Journal::open(runs, "r1").unwrap();
             journal.append(started("b")).unwrap();
             assert_eq!(find(runs, "r1").unwrap().1.replay.state("b"), StepState::Started);
+        }
+    }
+
+    #[test]
+    fn a_program_that_a_step_starts_stands_in_the_journal_at_once_and_its_notes_hold_no_run() {
+        let (_folder, places) = places();
+        for runs in &places {
+            let runs = runs.as_ref();
+            let mut journal = Journal::begin(runs, begun("r1")).unwrap();
+            journal.append(started("a")).unwrap();
+            let notes = journal.notes();
+            let program = StartedProgram::of("dr", std::process::id()).unwrap();
+            notes.program(program.clone()).unwrap();
+            journal.append(started("a")).unwrap();
+            let (_, run) = find(runs, "r1").unwrap();
+            assert_eq!((&run.replay.programs, run.records.len()), (&vec![program.clone()], 4));
+            drop(journal);
+            let journal = Journal::open(runs, "r1").unwrap();
+            assert_eq!(journal.replay().programs, std::slice::from_ref(&program));
+            notes.program(program).unwrap();
+            assert_eq!(find(runs, "r1").unwrap().1.replay.programs.len(), 1, "of a journal that is gone");
         }
     }
 

@@ -12,6 +12,7 @@ use super::{Ctx, interrupted};
 use crate::cluster::{Cluster, SecretVersion, Wait};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
+use crate::journal::StartedProgram;
 
 /// How long nothing of a release may change before a helm that cannot be seen from here is taken for dead.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
@@ -20,22 +21,29 @@ const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
 /// revision that a killed one has left pending. Returns that revision; `None` when nothing is pending, or helm has ended
 /// after all.
 ///
-/// Whoever calls holds the lease, so that no other `dr` is at work. `begun_here` says that nothing but this host can have
-/// begun the pending revision: then a helm that is not among its processes is dead. Else it is watched for a minute, and
-/// left alone when its record or the pods of the namespace change. The record is removed only as it was read.
+/// Whoever calls holds the lease, so that no other `dr` is at work. `known` are the helms that a journal tells of.
+/// `begun_here` says that nothing but this host can have begun the pending revision: then a helm that is not among its
+/// processes is dead, unless it is `known` to be another host's. Else it is watched for a minute, and left alone when its
+/// record or the pods of the namespace change. The record is removed only as it was read.
 ///
 /// # Errors
 /// [`Exit::Locked`] when helm is at work; the records are not in Secrets; helm or the cluster cannot be asked.
-pub async fn settle_release(ctx: &Ctx, begun_here: bool, limit: Duration) -> Result<Option<Revision>> {
+pub async fn settle_release(
+    ctx: &Ctx,
+    begun_here: bool,
+    known: &[StartedProgram],
+    limit: Duration,
+) -> Result<Option<Revision>> {
     let (helm, release, events) = (ctx.helm().await?, &ctx.install().release, &ctx.events);
     // Before the record is looked for: a helm that has only just begun has none yet.
-    wait_idle(ctx, limit).await?;
+    wait_idle(ctx, known, limit).await?;
     let newest = helm.newest(release).await?;
     let Some(pending) = newest.filter(|revision| revision.status.is_pending()) else { return Ok(None) };
     require_secrets(std::env::var("HELM_DRIVER").ok().as_deref())?;
     let (cluster, name) = (ctx.cluster().await?, format!("sh.helm.release.v1.{release}.v{}", pending.revision));
     let traces = traces(cluster, &name).await?;
-    if !begun_here && !stays(ctx, cluster, &name, &traces).await? {
+    let is_seen = begun_here && known.iter().all(|helm| helm.runs().is_some());
+    if !is_seen && !stays(ctx, cluster, &name, &traces).await? {
         let newest = helm.newest(release).await?;
         if newest.is_some_and(|newest| newest.status.is_pending()) {
             let text = format!("a helm that is not seen from here is at work on release {release}: its pods change");
@@ -94,14 +102,15 @@ fn require_secrets(driver: Option<&str>) -> Result<()> {
     }
 }
 
-/// Waits while a helm of this host is at work on the release.
+/// Waits while a helm of this host is at work on the release: one of its processes that says so, or one that is `known`.
 ///
 /// # Errors
 /// [`Exit::Locked`] when it is for longer than `limit`.
-pub async fn wait_idle(ctx: &Ctx, limit: Duration) -> Result<()> {
+pub async fn wait_idle(ctx: &Ctx, known: &[StartedProgram], limit: Duration) -> Result<()> {
     let (helm, release) = (ctx.helm().await?, &ctx.install().release);
     let mut wait = Wait::new("an earlier helm to end", limit, &ctx.events);
-    while let Some(process) = helm.at_work(release).first() {
+    let of_known = || known.iter().find(|helm| helm.runs() == Some(true)).map(|helm| helm.pid);
+    while let Some(process) = of_known().or_else(|| helm.at_work(release).first().copied()) {
         let waited = tokio::select! {
             waited = wait.not_yet(Some(format!("process {process}"))) => waited,
             () = ctx.cancel.cancelled() => return Err(interrupted()),

@@ -95,7 +95,7 @@ async fn settle_release(ctx: &Ctx, prepared: &Prepared, mut revisions: Vec<Revis
     let removed = match &plan.stuck {
         Some(_) if *repair => {
             // The names of hosts may be equal: a helm that is not seen is watched for.
-            let removed = settle::settle_release(ctx, false, HELM_ENDS_WITHIN).await?;
+            let removed = settle::settle_release(ctx, false, &[], HELM_ENDS_WITHIN).await?;
             // An earlier helm may have ended in the meantime, and this is where its outcome stands.
             revisions = helm.history(&plan.release).await?;
             revisions.extend(removed.clone());
@@ -173,7 +173,7 @@ async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &Deployme
     let upgrade = prepared.upgrade(&chart, Some(&description));
     let helm = ctx.helm().await?;
     let over = prepared.over_others.then(|| helm.clone().over_others());
-    let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, &ctx.events, &ctx.cancel).await?;
+    let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, &ctx.events, &ctx.cancel, None).await?;
     if options.wait {
         tokio::select! {
             served = serve(ctx, cluster, upgrade.timeout) => served?,

@@ -262,7 +262,7 @@ async fn restored(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     let work = RestoreWork::new(ctx, plan, begun.run.clone());
     work.bundle()?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;
-    run(&work, &mut journal).await
+    run(&work.with(&journal), &mut journal).await
 }
 
 fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<()>> {
@@ -403,7 +403,7 @@ fn read(plan: &Value) -> Option<RestorePlan> {
 fn work_of(ctx: &Ctx, journal: &Journal) -> Result<RestoreWork> {
     let begun = &journal.replay().begun;
     let plan = read(&begun.plan).ok_or_else(|| plan_unreadable(begun))?;
-    Ok(RestoreWork::new(ctx, plan, begun.run.clone()))
+    Ok(RestoreWork::new(ctx, plan, begun.run.clone()).with(journal))
 }
 
 /// Why the target is not the one that the run has worked on, where it is not.

@@ -19,7 +19,7 @@ use crate::ops::{history, settle};
 /// # Errors
 /// Helm does not know the revision any more, its chart cannot be had, or helm's own error.
 pub(super) async fn put_back(work: &RestoreWork, existing: &ExistingInstall) -> Result<()> {
-    settle::settle_release(&work.ctx, false, HELM_LIMIT).await?;
+    settle::settle_release(&work.ctx, false, &work.helms, HELM_LIMIT).await?;
     let (release, number) = (&work.plan.release, existing.revision);
     let revisions = work.ctx.helm().await?.history(release).await?;
     let Some(newest) = revisions.last().filter(|newest| newest.revision != number) else { return Ok(()) };
@@ -49,7 +49,8 @@ pub(super) async fn put_back(work: &RestoreWork, existing: &ExistingInstall) -> 
     };
     // What an abort has begun goes on through Ctrl-C.
     let helm = release::over_others(work).await?;
-    helm.upgrade_install(&request, &work.ctx.events, &CancellationToken::new()).await?;
+    let begun = |process| work.note_helm(process);
+    helm.upgrade_install(&request, &work.ctx.events, &CancellationToken::new(), Some(&begun)).await?;
     Ok(())
 }
 

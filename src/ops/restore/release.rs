@@ -25,7 +25,7 @@ pub(super) async fn deploy(
     // In a namespace that was empty only an earlier process of this run has begun anything, and runs resume on their own
     // host. Its helm may have outlived it, and works for as long as it was allowed to. Over an install, it may be
     // anybody's helm.
-    settle::settle_release(&work.ctx, work.plan.existing.is_none(), HELM_LIMIT).await?;
+    settle::settle_release(&work.ctx, work.plan.existing.is_none(), &work.helms, HELM_LIMIT).await?;
     let (bundle, plan) = (work.bundle()?, &work.plan);
     let (values, chart) = (values(bundle, plan)?, work.chart().await?);
     if let Some(proof) = given {
@@ -35,7 +35,9 @@ pub(super) async fn deploy(
         (chart.path(), chart::sets(plan, sets), history::description_of_restore(&plan.bundle, state));
     let request = chart::request(plan, &path, &values, &sets, Some(&description));
     let helm = over_others(work).await?;
-    helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel).await.map_err(|error| match error {
+    let begun = |process| work.note_helm(process);
+    let ended = helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel, Some(&begun)).await;
+    ended.map_err(|error| match error {
         // What is to be done is said of the run: the way of a deployment does not lead on here.
         HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, error.to_string()),
         error => error.into(),

@@ -20,7 +20,7 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(600);
 /// Takes the lease, and waits for a helm of this host that has outlived its `dr`: it would set anew what is put back.
 pub(super) async fn alone(work: &RestoreWork) -> Result<()> {
     work.hold_lease().await?;
-    settle::wait_idle(&work.ctx, HELM_LIMIT).await
+    settle::wait_idle(&work.ctx, &work.helms, HELM_LIMIT).await
 }
 
 /// Nobody works with what is taken away next.

@@ -11,8 +11,9 @@ use super::plan::RestorePlan;
 use super::strategy::VolumePlan;
 use crate::cluster::transport::Agent;
 use crate::cluster::{Database, PodPlacement};
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{CommandError, Exit, Result, chain};
 use crate::helm::ChartFile;
+use crate::journal::{Journal, JournalNotes, StartedProgram};
 use crate::ops::helper::RecoveryVolume;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::{Ctx, helper};
@@ -23,6 +24,9 @@ pub(super) struct RestoreWork {
     pub plan: RestorePlan,
     /// The run's id.
     pub run: String,
+    /// The helms that earlier processes of the run have started, as its journal tells.
+    pub helms: Vec<StartedProgram>,
+    notes: Option<JournalNotes>,
     bundle: OnceLock<Arc<OpenBundle>>,
     chart: Arc<OnceCell<ChartFile>>,
     handles: Mutex<LiveHandles>,
@@ -37,7 +41,31 @@ struct LiveHandles {
 
 impl RestoreWork {
     pub fn new(ctx: &Ctx, plan: RestorePlan, run: String) -> Self {
-        Self { ctx: ctx.clone(), plan, run, bundle: OnceLock::new(), chart: Arc::default(), handles: Mutex::default() }
+        Self {
+            ctx: ctx.clone(),
+            plan,
+            run,
+            helms: Vec::new(),
+            notes: None,
+            bundle: OnceLock::new(),
+            chart: Arc::default(),
+            handles: Mutex::default(),
+        }
+    }
+
+    /// The same with what the run's journal tells, and for what it is to be told.
+    #[must_use]
+    pub fn with(self, journal: &Journal) -> Self {
+        Self { helms: journal.replay().programs.clone(), notes: Some(journal.notes()), ..self }
+    }
+
+    /// Writes down that helm runs as process `pid`, for whoever takes the run up while it does.
+    pub fn note_helm(&self, pid: u32) {
+        // One that has ended already is nobody's to wait for.
+        let (Some(notes), Some(helm)) = (&self.notes, StartedProgram::of("helm", pid)) else { return };
+        if let Err(error) = notes.program(helm) {
+            self.ctx.events.warn(format!("process {pid} of helm is not in the journal: {}", chain(&error)), None);
+        }
     }
 
     /// The bundle of the plan; opened when first asked for, so that what needs none can do without it.

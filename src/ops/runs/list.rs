@@ -7,7 +7,7 @@ use super::named::newest_named;
 use super::table::resumable;
 use super::ways::WaysOn;
 use crate::error::Result;
-use crate::journal::{self, JournalError, Record, Remains, Run};
+use crate::journal::{self, JournalError, Record, Remains, Run, StartedProgram};
 use crate::ops::Ctx;
 use crate::ops::evidence::{self, KeptEvidence};
 
@@ -156,7 +156,9 @@ fn state(run: &Run) -> &'static str {
 }
 
 fn detail(run: &Run) -> String {
-    match (&run.replay.failure, run.records.last()) {
+    // Where it is says more than what runs there.
+    let mut records = run.records.iter().rev();
+    match (&run.replay.failure, records.find(|record| !matches!(record, Record::Program(_)))) {
         (Some((step, error)), _) => format!("{step}: {error}"),
         (None, Some(last)) => {
             let line = line(last);
@@ -173,6 +175,10 @@ fn line(record: &Record) -> RecordLine {
         Record::Begun(begun) => of_run(&begun.at, format!("begun by {}", begun.who)),
         Record::Resumed { at, who } => of_run(at, format!("resumed by {who}")),
         Record::Started { step, at } => about(step, at, "begun".into()),
+        Record::Program(program) => {
+            let StartedProgram { program, pid, host, at, .. } = program;
+            of_run(at, format!("{program} runs as process {pid} of {host}"))
+        }
         Record::Succeeded { step, summary, at, .. } => about(step, at, summary.clone()),
         Record::Failed { step, error, at } => about(step, at, format!("failed: {error}")),
         Record::UndoStarted { step, at } => about(step, at, "putting back".into()),
