@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, LogParams};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -225,6 +226,29 @@ impl Cluster {
         }
     }
 
+    /// Deletes the pods of these Deployments and StatefulSets that are older than `since`, and waits until they are gone:
+    /// their controllers make others. Returns their names.
+    ///
+    /// # Errors
+    /// They may not be listed or deleted, or are not gone in time.
+    pub async fn renew_pods(
+        &self,
+        workloads: &[&str],
+        since: &Time,
+        limit: Duration,
+        events: &Events,
+    ) -> Result<Vec<String>> {
+        let mut renewed = Vec::new();
+        for pod in self.pods(None).await?.into_iter().filter(|pod| is_older(pod, workloads, since)) {
+            let grace = pod.spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+            let Some(name) = pod.metadata.name else { continue };
+            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
+            self.delete_pod(&name, grace, limit, events).await?;
+            renewed.push(name);
+        }
+        Ok(renewed)
+    }
+
     /// Waits until no pod with these labels is left. Pods that have ended and stay count as gone.
     ///
     /// # Errors
@@ -315,6 +339,13 @@ impl Cluster {
     }
 }
 
+/// Whether the pod is of one of these Deployments or StatefulSets, and was made before `since`.
+fn is_older(pod: &Pod, workloads: &[&str], since: &Time) -> bool {
+    let workload = workload_of(&pod.metadata);
+    let is_of = |name: &&str| workload == format!("Deployment {name}") || workload == format!("StatefulSet {name}");
+    pod.metadata.creation_timestamp.as_ref().is_some_and(|made| made.0 < since.0) && workloads.iter().any(is_of)
+}
+
 /// Whether a replica set of the Deployment owns the pod.
 fn is_of(pod: &Pod, deployment: &str) -> bool {
     workload_of(&pod.metadata) == format!("Deployment {deployment}")
@@ -355,6 +386,24 @@ mod tests {
         assert_eq!(telling(lines), ["FATAL: maximum number reached; Increase it"]);
         assert_eq!(telling(chatter(20).collect()), chatter(20).skip(12).collect::<Vec<_>>());
         assert_eq!(telling(vec!["plain text".into()]), ["plain text"]);
+    }
+
+    #[test]
+    fn what_stayed_connected_is_made_anew_where_it_is_older_than_the_database() {
+        let pod = |kind: &str, owner: &str, made: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({"metadata": {
+                "name": "p", "labels": {"pod-template-hash": "7d9"}, "creationTimestamp": made,
+                "ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": owner, "uid": "u", "controller": true}],
+            }}))
+            .unwrap()
+        };
+        let since: Time = serde_json::from_value(serde_json::json!("2026-12-01T10:00:00Z")).unwrap();
+        let older = |kind, owner, made| is_older(&pod(kind, owner, made), &["log", "vault"], &since);
+        assert!(older("ReplicaSet", "log-7d9", "2026-12-01T09:59:59Z"));
+        assert!(older("StatefulSet", "vault", "2026-12-01T09:59:59Z"));
+        assert!(!older("ReplicaSet", "log-7d9", "2026-12-01T10:00:00Z"), "made beside it");
+        assert!(!older("ReplicaSet", "api-7d9", "2026-12-01T09:59:59Z"), "another's");
+        assert!(!older("StatefulSet", "log", "2026-12-01T10:00:01Z"));
     }
 
     #[test]

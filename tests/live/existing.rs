@@ -91,6 +91,12 @@ fn a_restore_over_what_lives_brings_either_all_of_it_back_or_the_bundle() {
     assert_eq!((host.replicas(), self::revision(&host)), (replicas, revision), "as it was");
     host.wait_rows(host.ledger().rows + 2);
     nothing_is_left(&host);
+    let made = |selector: &str| {
+        let times = "jsonpath={.items[*].metadata.creationTimestamp}";
+        host.kubectl(&["get", "pods", "-l", selector, "-o", times]).ok()
+    };
+    let (aggregator, database) = (made("app=opschain-log-aggregator"), made("cnpg.io/cluster=opschain-db"));
+    assert!(aggregator > database, "connected to the database that was there before: {aggregator} {database}");
 
     // The safety bundles have what was there when the writers stopped.
     let listed = host.listed();

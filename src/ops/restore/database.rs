@@ -6,9 +6,9 @@ use super::proof::StandbyFacts;
 use super::work::RestoreWork;
 use crate::cluster::database::{CLUSTER_LABEL, POSTGRES_CONTAINER};
 use crate::cluster::{Cluster, Wait, WorkloadKind};
-use crate::error::Result;
+use crate::error::{CommandError, Result};
 use crate::ops::helper::POD_LIMIT;
-use crate::opschain::workloads::Names;
+use crate::opschain::workloads::{Names, STAY_CONNECTED};
 
 /// How long the operator may take to make a database and put it to sleep, or to wake it.
 pub(super) const DATABASE_LIMIT: Duration = Duration::from_secs(900);
@@ -29,6 +29,28 @@ pub(super) async fn stop_vault(work: &RestoreWork) -> Result<Option<String>> {
     cluster.scale(WorkloadKind::StatefulSet, &name, 0).await?;
     cluster.wait_pods_gone(&vault.selector, POD_LIMIT, &work.ctx.events).await?;
     Ok(Some(name))
+}
+
+/// Has the pods of what stays connected to the database made anew where they are older than its primary: a connection of
+/// theirs may still be to the one that was there before, and nobody else ends it. What cannot be is warned of, with the way.
+pub(super) async fn renew_clients(work: &RestoreWork) {
+    let events = &work.ctx.events;
+    let renewed = async {
+        let cluster = work.ctx.cluster().await?;
+        let primary = cluster.primary_pod(&work.plan.database).await?;
+        let Some(since) = primary.metadata.creation_timestamp else { return Ok(Vec::new()) };
+        Ok::<_, CommandError>(cluster.renew_pods(STAY_CONNECTED, &since, POD_LIMIT, events).await?)
+    };
+    match renewed.await {
+        Ok(pods) if pods.is_empty() => {}
+        Ok(pods) => events.note(format!("made anew, to connect to this database: {}", pods.join(", "))),
+        Err(error) => {
+            let names = STAY_CONNECTED.join(" and ");
+            let text = format!("{names} may still be connected to the database that was there before: {error}");
+            let way = format!("Delete their pods, others are made: `kubectl -n {} get pods`.", work.plan.namespace);
+            events.warn(text, Some(way));
+        }
+    }
 }
 
 /// The instances beside the primary, once all are there and follow it: the operator calls one ready before it does.

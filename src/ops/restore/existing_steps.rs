@@ -132,6 +132,7 @@ async fn start_vault(work: &RestoreWork, recorded: &ExistingReplicas) -> Result<
 pub(super) async fn start_as_before(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
     work.hold_lease().await?;
     let (recorded, existing) = (outputs.get(RECORD_REPLICAS)?, existing(work)?);
+    database::renew_clients(work).await;
     start_vault(work, &recorded).await?;
     let hold = work.plan.hold.as_ref();
     start_recorded(work, &recorded.writers, |name| hold.is_none() || name != WRITERS[1]).await?;
@@ -213,6 +214,9 @@ pub(super) async fn wake_previous(work: &RestoreWork, outputs: &Outputs) -> Resu
     let existing = existing(work)?;
     work.ctx.cluster().await?.hibernate(&work.plan.database, existing.sleeps).await?;
     wait_as_before(work, existing).await?;
+    if !existing.sleeps {
+        database::renew_clients(work).await;
+    }
     if let Some(recorded) = outputs.maybe(RECORD_REPLICAS) {
         start_vault(work, &recorded).await?;
     }
@@ -243,8 +247,10 @@ pub(super) async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
     Ok(Done::with(revision.revision, format!("revision {} of {}", revision.revision, revision.chart)))
 }
 
-/// The writers run by the bundle's values: nobody is to take them for stopped.
-pub(super) async fn unmark_writers(work: &RestoreWork) -> Result<()> {
+/// What ran before the restore is of the restored install: the writers run by the bundle's values, and nobody is to take
+/// them for stopped.
+pub(super) async fn take_on(work: &RestoreWork) -> Result<()> {
+    database::renew_clients(work).await;
     let cluster = work.ctx.cluster().await?;
     for name in WRITERS {
         cluster.adjust(WorkloadKind::Deployment, name, None, &[(REPLICAS, None), (STOPPED_BY, None)]).await?;

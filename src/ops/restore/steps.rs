@@ -392,7 +392,7 @@ async fn start(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
     }
     let revision = release::deploy(work, &[], "done", None).await?;
     if work.plan.existing.is_some() {
-        existing::unmark_writers(work).await?;
+        existing::take_on(work).await?;
     }
     if let Some(hold) = &work.plan.hold {
         release::hold_workers(work, hold, hold.workers).await?;
