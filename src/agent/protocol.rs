@@ -36,6 +36,8 @@ pub enum Request {
         /// SHA-256 of the one public key that may come.
         key: Digest,
     },
+    /// So many bytes follow, and are wanted back: at most [`ECHO_LIMIT`]. Answer: `Echoed`, then the same bytes.
+    Echo { bytes: u64 },
     /// A base backup with the WAL that belongs to it. Answers: `Log`, `Chunk`, `BaseDone`, `BackupDone`, a trailer.
     Backup(Box<BackupRequest>),
     /// During a backup: no more WAL is handed over until `StopWal` says where it ends. No answer but the
@@ -78,6 +80,8 @@ pub enum Reply {
         /// SHA-256 of the agent's public key.
         key: Digest,
     },
+    /// To `Echo`.
+    Echoed,
     /// A line of a program in the pod.
     Log { source: String, line: String },
     /// One sealed chunk; its bytes follow as data.
@@ -278,6 +282,9 @@ pub const WAL_REMOVED: &str = "the server has removed WAL segment";
 
 /// The least and most that a request may ask for: a few chunks must fit into the stream's window.
 pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);
+
+/// The most bytes of an echo.
+pub const ECHO_LIMIT: u64 = 1 << 20;
 
 /// The most that a store may hold back: it lies in the helper pod's memory.
 pub const HELD_BACK_LIMIT: u64 = 256 << 20;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -11,7 +12,7 @@ use super::door::Door;
 use super::folders::VolumeGuard;
 use super::host::{self, PodFiles};
 use super::protocol::{
-    BackupRequest, CHUNK_BOUNDS, Digest, Envelope, Failure, FailureKind, HELD_BACK_LIMIT, Reply, Request,
+    BackupRequest, CHUNK_BOUNDS, Digest, ECHO_LIMIT, Envelope, Failure, FailureKind, HELD_BACK_LIMIT, Reply, Request,
 };
 use super::replies::ReplySender;
 use super::stage::Stage;
@@ -95,6 +96,7 @@ impl Worker {
                 let door = self.door.insert(Door::open(address, key.0, self.callers.clone()).await?);
                 replies.reply(Reply::Listening { port: door.port, key: Digest(door.key) }).await
             }
+            Request::Echo { bytes } => self.echo(replies, bytes).await,
             Request::Backup(request) => self.backup(replies, *request).await,
             Request::Stage(request) => {
                 self.stage = None;
@@ -149,6 +151,25 @@ impl Worker {
             work()
         })
         .await
+    }
+
+    /// Sends back what comes.
+    async fn echo(&self, replies: &ReplySender, bytes: u64) -> Result<(), Failure> {
+        let refused = |message: String| Failure::new(FailureKind::Request, message);
+        if bytes > ECHO_LIMIT {
+            return Err(refused(format!("an echo of {bytes} bytes is more than {ECHO_LIMIT}")));
+        }
+        let mut come = BytesMut::new();
+        while (come.len() as u64) < bytes {
+            let message = self.conduit.receive().await?;
+            self.conduit.durable(message.sequence);
+            if message.kind != FrameKind::Data {
+                return Err(refused("another request in the middle of an echo".into()));
+            }
+            come.extend_from_slice(&message.payload);
+        }
+        replies.reply(Reply::Echoed).await?;
+        replies.data(come.freeze()).await
     }
 
     /// Runs a backup while listening for what ends its WAL.

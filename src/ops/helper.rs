@@ -217,6 +217,16 @@ pub async fn start(ctx: &Ctx, manifest: &Pod, run: &str) -> Result<Agent> {
 /// # Errors
 /// The same.
 pub async fn start_named(ctx: &Ctx, manifest: &Pod, name: &str, run: &str) -> Result<Agent> {
+    let mut agent = attach(ctx, manifest, name, run).await?;
+    go_straight(ctx, &mut agent, name).await?;
+    Ok(agent)
+}
+
+/// The same, where its stream goes by exec.
+///
+/// # Errors
+/// The same.
+pub async fn attach(ctx: &Ctx, manifest: &Pod, name: &str, run: &str) -> Result<Agent> {
     let cluster = ctx.cluster().await?;
     match cluster.create_pod(manifest).await {
         Ok(_) => {}
@@ -232,14 +242,23 @@ pub async fn start_named(ctx: &Ctx, manifest: &Pod, name: &str, run: &str) -> Re
     cluster.wait_pod_ready(name, POD_LIMIT, &ctx.events).await?;
     let pods = Api::namespaced(cluster.client().clone(), cluster.namespace());
     let binary = install::own_binary()?;
-    let mut agent = Agent::install(pods.clone(), name, &binary, run, Limits::default(), ctx.events.clone()).await?;
-    if ctx.settings_or_defaults()?.pods.straight {
-        if let Some(address) = cluster.pod_address(name).await? {
-            agent.go_straight(address).await?;
-        }
-        agent.go_forwarded(pods, name).await?;
+    Ok(Agent::install(pods, name, &binary, run, Limits::default(), ctx.events.clone()).await?)
+}
+
+/// Lets the stream of the agent in pod `name` go straight to it where that can be had, by a forwarded port where only that
+/// can, and else as it came. Unless the settings want exec.
+///
+/// # Errors
+/// The link's, or the cluster cannot be asked.
+pub async fn go_straight(ctx: &Ctx, agent: &mut Agent, name: &str) -> Result<()> {
+    if !ctx.settings_or_defaults()?.pods.straight {
+        return Ok(());
     }
-    Ok(agent)
+    let cluster = ctx.cluster().await?;
+    if let Some(address) = cluster.pod_address(name).await? {
+        agent.go_straight(address).await?;
+    }
+    Ok(agent.go_forwarded(Api::namespaced(cluster.client().clone(), cluster.namespace()), name).await?)
 }
 
 /// Gives the run's helper pod the rights of a watchdog, and returns the name of its account.

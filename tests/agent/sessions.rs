@@ -52,6 +52,22 @@ async fn a_new_process_of_the_run_ends_the_old_ones_work_and_begins_anew() {
     assert!(new.facts().await.is_ok());
 }
 
+/// Over a stream that breaks, too: what is tried is the way that a backup takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_an_agent_for_an_echo_comes_back_and_too_much_is_refused() {
+    let bytes = |count: usize| (0..count).map(|at| (at * 7 % 251) as u8).collect::<Vec<u8>>();
+    for bad in [0, 3] {
+        let pod = Pod::start("run-1");
+        let mut agent = pod.attach_badly("run-1", bad, 400_000, 7);
+        for count in [1 << 20, 1, 0, 300_001] {
+            agent.echo(bytes(count).into()).await.unwrap();
+        }
+        let error = agent.echo(bytes((1 << 20) + 1).into()).await.err().unwrap();
+        assert!(error.to_string().contains("more than"), "{error}");
+        agent.facts().await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_nobody_comes_back_to_ends_itself() {
     let mut pod = Pod::start_with("run-1", Duration::from_millis(1500));

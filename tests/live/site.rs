@@ -57,6 +57,13 @@ fn a_site_with_quota_limit_range_node_selector_and_pod_security_is_backed_up_and
     wait_counted(&host);
     let seen = host.dr(["doctor"]).stdout;
     assert!(seen.contains("admit the pods of a backup and of a restore"), "{seen}");
+    let tried = host.dr(["doctor", "--probe"]).stdout;
+    for pod in ["the pod of a backup serves after", "the pod of a restore serves after"] {
+        let line = tried.lines().find(|line| line.contains(pod)).unwrap_or_else(|| panic!("{tried}"));
+        assert!(line.contains("1.0 MiB there and back take"), "{tried}");
+    }
+    let helpers = host.kubectl(&["get", "pods", "-l", "app.kubernetes.io/managed-by=dr", "-o", "name"]).ok();
+    assert_eq!(helpers.trim(), "", "they are removed");
     // The application's own pods would not come back: it is not stopped.
     let (runs, replicas) = (host.runs(), host.replicas());
     let words = ["would not be admitted", "opschain-api", "PodSecurity"];

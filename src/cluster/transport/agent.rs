@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tokio::task::JoinHandle;
@@ -160,6 +161,37 @@ impl Agent {
     /// How the bytes travel now.
     pub fn way(&self) -> Way {
         self.straight.way()
+    }
+
+    /// Sends `bytes`, at most [`ECHO_LIMIT`](crate::agent::protocol::ECHO_LIMIT), and has them sent back: whether the way
+    /// carries them, and how long both directions take together.
+    ///
+    /// # Errors
+    /// The link's; other bytes come back.
+    pub async fn echo(&mut self, bytes: Bytes) -> Result<Duration> {
+        let begun = Instant::now();
+        let what = format!("echo of {} bytes, {}", bytes.len(), self.peer);
+        trace::call(CallKind::Stream, what, async {
+            let id = self.say(Request::Echo { bytes: bytes.len() as u64 }).await?;
+            self.conduit.send_data(bytes.clone()).await.map_err(|source| self.broken(source))?;
+            match self.answer(id).await? {
+                Reply::Echoed => {}
+                _ => return Err(self.odd()),
+            }
+            let mut come = BytesMut::with_capacity(bytes.len());
+            while come.len() < bytes.len() {
+                let message = self.message().await?;
+                if message.kind != FrameKind::Data {
+                    return Err(self.odd());
+                }
+                come.extend_from_slice(&message.payload);
+            }
+            if come != bytes {
+                return Err(TransportError::Damaged(format!("{} sends other bytes back than it was sent", self.peer)));
+            }
+            Ok(begun.elapsed())
+        })
+        .await
     }
 
     /// Puts the stage in the place of the data directory. Safe to repeat: it goes on from whatever is there.

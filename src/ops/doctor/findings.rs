@@ -48,6 +48,8 @@ pub(super) struct SharedFacts {
     pub(super) way_back: Option<String>,
     /// The database hibernates.
     pub(super) asleep: bool,
+    /// The pods of a backup and of a restore were tried, if that was asked for.
+    pub(super) tried_pods: bool,
     /// Bytes of the database.
     pub(super) database_size: Option<u64>,
     /// How many bundles the store holds.

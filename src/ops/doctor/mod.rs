@@ -1,12 +1,14 @@
 //! `dr doctor`: what is missing, each with the command that fixes it, and what to do next.
 //!
-//! It looks only: nothing is changed but for a file that is made in the store and removed at once. It works on a bare
+//! It looks only: nothing is changed but for a file that is made in the store and removed at once, and, where a probe is
+//! asked for, the pods of a backup and of a restore, which are tried and removed. It works on a bare
 //! machine: what cannot be looked at because something before it is missing is left out, not guessed.
 
 mod findings;
 mod hooks;
 mod host;
 mod notify;
+mod pods;
 mod site;
 mod store;
 mod vault;
@@ -17,8 +19,9 @@ use super::Ctx;
 use super::schedule::ScheduleLine;
 use findings::FindingsBuilder;
 
-/// Looks at everything; `schedules` are those of this host, and `named` says that the namespace was given.
-pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine], named: bool) -> Findings {
+/// Looks at everything; `schedules` are those of this host, and `named` says that the namespace was given. Where `probe` is
+/// asked for, the pods of a backup and of a restore are tried.
+pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine], named: bool, probe: bool) -> Findings {
     let mut findings = FindingsBuilder::default();
     host::settings(ctx, &mut findings);
     ctx.register_newest_deployments();
@@ -31,7 +34,12 @@ pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine], named: bool) -> Findi
     let cluster = site::cluster(ctx, is_known, &mut findings).await;
     host::open_runs(ctx, &mut findings).await;
     if let Some(cluster) = cluster.as_ref().filter(|_| is_known) {
-        site::install(ctx, cluster, &mut findings).await;
+        site::install(ctx, cluster, probe, &mut findings).await;
+    }
+    if probe && !findings.known.tried_pods {
+        let text =
+            "the pods of a backup and of a restore were not tried: that takes an install whose database is awake";
+        findings.warn("install", text, "dr doctor --probe, once it is");
     }
     if let Ok(settings) = ctx.settings() {
         host::keys(settings, &mut findings);

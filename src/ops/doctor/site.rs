@@ -1,6 +1,7 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
 use super::findings::{FindingsBuilder, Level};
+use super::pods::HelperPods;
 use crate::cluster::{
     Cluster, ClusterError, Database, OverfullQuota, Permission, PodPlacement, PodsReturn, RUN_LABEL, WATCHDOG_NEEDS,
     lease_name, register_credentials,
@@ -8,7 +9,6 @@ use crate::cluster::{
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::essentials::Essentials;
-use crate::ops::helper::{self, RecoveryVolume};
 use crate::ops::quiesce::{RunPutBackFirst, WriterFacts};
 use crate::ops::{create, lease, maintenance, quiesce, rbac, runs, server};
 use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
@@ -72,8 +72,9 @@ pub(super) async fn cluster(ctx: &Ctx, is_known: bool, findings: &mut FindingsBu
     Some(cluster)
 }
 
-pub(super) async fn install(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) {
-    if let Err(error) = opschain(ctx, cluster, findings).await {
+/// Looks at the install; where `probe` is asked for, its pods are tried.
+pub(super) async fn install(ctx: &Ctx, cluster: &Cluster, probe: bool, findings: &mut FindingsBuilder) {
+    if let Err(error) = opschain(ctx, cluster, probe, findings).await {
         findings.failed("install", error);
     }
 }
@@ -157,7 +158,7 @@ async fn operator(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<(
     Ok(())
 }
 
-async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
+async fn opschain(ctx: &Ctx, cluster: &Cluster, probe: bool, findings: &mut FindingsBuilder) -> Result<()> {
     let name =
         ctx.settings().map_or_else(|_| Names::default().database(), |settings| settings.database.cluster.to_string());
     let namespace = cluster.namespace();
@@ -199,7 +200,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
     returning(cluster, findings).await;
     work(ctx, cluster, findings).await;
     match database {
-        Some(database) => db(ctx, cluster, &database, findings).await?,
+        Some(database) => db(ctx, cluster, &database, probe, findings).await?,
         None => findings.bad(
             "database",
             format!("there is no database {name} in namespace {namespace}"),
@@ -390,7 +391,13 @@ async fn work(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) {
     }
 }
 
-async fn db(ctx: &Ctx, cluster: &Cluster, database: &Database, findings: &mut FindingsBuilder) -> Result<()> {
+async fn db(
+    ctx: &Ctx,
+    cluster: &Cluster,
+    database: &Database,
+    probe: bool,
+    findings: &mut FindingsBuilder,
+) -> Result<()> {
     let name = &database.name;
     if database.is_replica_cluster() {
         findings.bad(
@@ -413,7 +420,10 @@ async fn db(ctx: &Ctx, cluster: &Cluster, database: &Database, findings: &mut Fi
         }
     };
     let (placement, primary) = (PodPlacement::of_pod(&pod), pod.metadata.name.unwrap_or_default());
-    helpers(ctx, cluster, database, &placement, findings).await?;
+    let pods = HelperPods { ctx, database, placement: &placement };
+    if pods.are_admitted(cluster, findings).await? && probe {
+        pods.try_out(findings).await?;
+    }
     let facts = cluster.database_facts(&primary).await?;
     let size = cluster.databases_size(&primary).await?;
     let tablespaces = cluster.tablespaces(&primary).await?;
@@ -445,40 +455,6 @@ async fn db(ctx: &Ctx, cluster: &Cluster, database: &Database, findings: &mut Fi
             "the image that it runs cannot be told from its pods".to_owned(),
             format!("kubectl -n {} get pods -l cnpg.io/cluster={name}", cluster.namespace()),
         ),
-    }
-    Ok(())
-}
-
-/// Has the API server judge the pods that a backup and a restore work in.
-async fn helpers(
-    ctx: &Ctx,
-    cluster: &Cluster,
-    database: &Database,
-    placement: &PodPlacement,
-    findings: &mut FindingsBuilder,
-) -> Result<()> {
-    let image = database.image().unwrap_or_default();
-    let backup = helper::backup_pod(ctx, helper::NO_RUN, image, placement, None).await?;
-    let on = RecoveryVolume { claim: &database.primary_claim(), cpu: None, memory_bytes: 0 };
-    let recovery = helper::recovery_pod(ctx, helper::NO_RUN, image, placement, on).await?;
-    let mut refused = false;
-    for (what, pod) in [("the pod of a backup", backup), ("the pod of a restore", recovery)] {
-        let refusal = match cluster.admission(&pod).await {
-            Err(error) => {
-                findings.doubtful("install", error);
-                return Ok(());
-            }
-            Ok(refusal) => refusal,
-        };
-        refused |= refusal.is_some();
-        match helper::admitted(what, refusal.as_ref()) {
-            Ok(None) => {}
-            Ok(Some(doubt)) => findings.warn("install", doubt, helper::ADMISSION),
-            Err(error) => findings.bad("install", error.message().to_owned(), helper::ADMISSION),
-        }
-    }
-    if !refused {
-        findings.ok("install", "quotas, limit ranges and policies admit the pods of a backup and of a restore");
     }
     Ok(())
 }
