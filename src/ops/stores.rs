@@ -31,7 +31,7 @@ impl Ctx {
         let other = (place.to_owned(), BucketOptions { wait: Some(USUAL_WAIT), ..BucketOptions::default() });
         let paced = |(called, options): (String, BucketOptions)| {
             let rate = options.bytes_a_second.into_iter().chain(bytes_a_second).min();
-            (called, BucketOptions { bytes_a_second: rate, ..options })
+            (called, BucketOptions { bytes_a_second: rate, kept: Some(self.state.join("stores")), ..options })
         };
         let events = self.events.clone();
         let access = StoreAccess {
@@ -97,6 +97,7 @@ fn options(store: &StoreSettings) -> BucketOptions {
         }),
         bytes_a_second: store.max_rate.as_deref().and_then(bytes_of_rate),
         wait: Some(store.wait.map_or(USUAL_WAIT, |wait| wait.0)),
+        kept: None,
         retries: None,
     }
 }

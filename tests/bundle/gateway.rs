@@ -6,10 +6,12 @@ mod server;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use dr::internals::bundle::Catalog;
 use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Checksum, Notice, Secrets};
 use dr::{DraftToken, Pending, ResumedDraft, Store, StoreError};
 use jiff::Timestamp;
@@ -343,4 +345,80 @@ fn gateway_its_conditions_hold_and_what_asks_leaves_nothing_behind() {
     }
     let protection = store.conditions().unwrap().unwrap().protection;
     println!("{protection:?}");
+}
+
+/// What the server keeps of an object's folder, under other names.
+fn copies(gateway: &Gateway, prefix: &str, count: usize) {
+    let folder = gateway.folder.path().join("data").join(BUCKET).join(prefix).join("v1");
+    // Written in place: what the server notes of a file stays with it.
+    let script = format!(
+        r#"cd {} && for n in $(seq 1 {}); do to=$(printf 'opschain-20261123T075443Z-%06x' $n) && cp -a {NAME} $to &&
+          for file in $to/{NAME}*; do mv $file $to/$to${{file#$to/{NAME}}}; done &&
+          text=$(sed s/{NAME}/$to/g $to/published.json) && printf '%s\n' "$text" > $to/published.json || exit 1; done"#,
+        folder.display(),
+        count - 1
+    );
+    assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+}
+
+/// How many requests reading the catalog takes of a store whose small files are kept in `folder`; and what it is.
+fn read_through(gateway: &Gateway, proxy: &Proxy, prefix: &str, folder: &Path) -> (usize, Catalog) {
+    let before = proxy.requests();
+    let endpoint = Some(format!("http://127.0.0.1:{}", proxy.port));
+    let options = BucketOptions { endpoint, kept: Some(folder.to_owned()), ..options(gateway) };
+    let catalog = Catalog::read(&open_with(&options, prefix), &Default::default()).unwrap();
+    (proxy.requests() - before, catalog)
+}
+
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_what_was_read_of_a_bucket_is_read_again_only_where_it_has_changed() {
+    let (gateway, bench, folder) = (Gateway::start(), Bench::new(), tempfile::tempdir().unwrap());
+    let store = open(&gateway, "kept");
+    let other = NAME.replace("0a1b2c", "0a1b2d");
+    for name in [NAME, &other] {
+        make(&bench, &store, name).unwrap();
+    }
+    store.add_note(NAME, "pin.000001.json", b"{}").unwrap();
+    let proxy = Proxy::start(gateway.port, usize::MAX, Fault::Busy);
+    let (cold, first) = read_through(&gateway, &proxy, "kept", folder.path());
+    assert_eq!((cold, first.entries.len()), (6, 2), "the list, two records, two proofs and a mark");
+    assert!(first.entries.iter().all(|entry| entry.header.is_ok()));
+    let (warm, again) = read_through(&gateway, &proxy, "kept", folder.path());
+    assert_eq!((warm, &again), (1, &first), "the list");
+    // Removed, and made again: another file under the same name.
+    store.remove(&other).unwrap();
+    assert_eq!(read_through(&gateway, &proxy, "kept", folder.path()).1.entries.len(), 1);
+    make(&bench, &store, &other).unwrap();
+    let (changed, catalog) = read_through(&gateway, &proxy, "kept", folder.path());
+    assert_eq!((changed, catalog.entries.len()), (3, 2), "the list, a record and a proof");
+    // What is kept is no more than a copy: damaged, it is read again.
+    for kept in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::write(kept.unwrap().path(), "{}").unwrap();
+    }
+    assert_eq!(read_through(&gateway, &proxy, "kept", folder.path()), (6, catalog));
+}
+
+/// Its times are a debug build's on a busy machine: the bounds only tell a list that asks for each bundle from one that does
+/// not.
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_a_thousand_bundles_are_listed_from_what_is_kept() {
+    const COUNT: usize = 1000;
+    let (gateway, bench, folder) = (Gateway::start(), Bench::new(), tempfile::tempdir().unwrap());
+    let store = open(&gateway, "many");
+    make(&bench, &store, NAME).unwrap();
+    store.add_note(NAME, "pin.000001.json", b"{}").unwrap();
+    copies(&gateway, "many", COUNT);
+    let options = BucketOptions { kept: Some(folder.path().to_owned()), ..options(&gateway) };
+    let timed = || {
+        let begun = Instant::now();
+        let catalog = Catalog::read(&open_with(&options, "many"), &Default::default()).unwrap();
+        let damaged = catalog.entries.iter().find(|entry| entry.header.is_err());
+        assert!(damaged.is_none() && catalog.entries.len() == COUNT, "{}: {damaged:?}", catalog.entries.len());
+        begun.elapsed()
+    };
+    let (cold, warm) = (timed(), timed());
+    println!("{COUNT} bundles with a note each: {cold:?}, then {warm:?}");
+    assert!(warm < cold / 2, "{cold:?}, then {warm:?}");
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::{BucketAddress, claim_of};
 use super::connect::{BucketOptions, connect};
 use super::io::{Io, NoAnswer, Task};
+use super::kept::KeptFiles;
 use super::record_file::RecordFile;
 use super::refusal::{Refusal, RefusalKind};
 use super::uploads::Uploads;
@@ -38,6 +39,7 @@ pub(super) struct BucketClient {
     io: Io,
     s3: Arc<AmazonS3>,
     uploads: Arc<Uploads>,
+    kept: KeptFiles,
     /// The least bytes of a part, where that is asked for.
     pub part_bytes: Option<u64>,
     /// The most that may go up a second: then one part at a time does.
@@ -57,6 +59,13 @@ pub(super) enum PutNew {
 pub(super) struct Listed {
     pub key: Key,
     pub bytes: u64,
+    pub tag: Option<String>,
+}
+
+/// A small file, and what the server calls this version of it.
+struct SmallFile {
+    bytes: Vec<u8>,
+    tag: Option<String>,
 }
 
 impl BucketClient {
@@ -80,10 +89,11 @@ impl BucketClient {
         let connection = connect(&address, options, secrets, notice).map_err(unusable)?;
         let io = Io::start(stop).map_err(|error| unusable(Refusal::new(RefusalKind::Other, error.to_string())))?;
         let s3 = Arc::new(connection.s3);
+        let kept = KeptFiles::of(format!("{} {}", connection.url, address.place()), options.kept.as_deref());
         let uploads =
             Uploads { s3: Arc::clone(&s3), http: connection.http, region: connection.region, url: connection.url };
         let (part_bytes, bytes_a_second) = (options.part_bytes, options.bytes_a_second);
-        Ok(Self { address, io, s3, uploads: Arc::new(uploads), part_bytes, bytes_a_second })
+        Ok(Self { address, io, s3, uploads: Arc::new(uploads), kept, part_bytes, bytes_a_second })
     }
 
     pub fn place(&self) -> String {
@@ -164,7 +174,26 @@ impl BucketClient {
     /// A small file; `None` when it is not there.
     pub fn small(&self, key: &Key, object: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (s3, key) = (Arc::clone(&self.s3), key.clone());
-        self.ask("read", object, async move { small(&s3, &key).await })
+        Ok(self.ask("read", object, async move { small(&s3, &key).await })?.map(|file| file.bytes))
+    }
+
+    /// The same of one that may have been read before as the newest list has it.
+    pub fn small_or_kept(&self, key: &Key, object: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(kept) = self.kept.get(key.as_ref()) {
+            return Ok(Some(kept));
+        }
+        let (s3, owned) = (Arc::clone(&self.s3), key.clone());
+        let file = self.ask("read", object, async move { small(&s3, &owned).await })?;
+        Ok(file.map(|file| {
+            self.kept.keep(key.as_ref(), file.tag.as_deref(), &file.bytes);
+            file.bytes
+        }))
+    }
+
+    /// Says which small files there are, as a list of all has them.
+    pub fn know(&self, small: &[Listed]) {
+        let tagged = small.iter().filter_map(|file| Some((file.key.to_string(), file.tag.clone()?)));
+        self.kept.list(tagged);
     }
 
     /// The record of an object with what is around it; `None` for one that is not published.
@@ -178,19 +207,29 @@ impl BucketClient {
         Ok(self.length(&self.address.record(name), name)?.is_some())
     }
 
-    /// Many small files at once, in the order of their keys; what one fails with is its own.
-    pub fn many_small(&self, keys: Vec<Key>) -> Result<Vec<Result<Vec<u8>, StoreError>>, StoreError> {
-        let (s3, names) = (Arc::clone(&self.s3), keys.clone());
+    /// Many small files at once, in the order of their keys; what one fails with is its own. Those that were read before,
+    /// as the newest list has them, are not asked for.
+    pub fn many_small(&self, keys: &[Key]) -> Result<Vec<Result<Vec<u8>, StoreError>>, StoreError> {
+        let mut files: Vec<Option<_>> = keys.iter().map(|key| self.kept.get(key.as_ref()).map(Ok)).collect();
+        let unread: Vec<usize> = (0..keys.len()).filter(|place| files[*place].is_none()).collect();
+        let (s3, wanted) = (Arc::clone(&self.s3), unread.iter().map(|place| keys[*place].clone()).collect::<Vec<_>>());
         let read = async move {
-            let each = keys.into_iter().map(|key| {
+            let each = wanted.into_iter().map(|key| {
                 let s3 = Arc::clone(&s3);
                 async move { small(&s3, &key).await }
             });
             Ok(futures::stream::iter(each).buffered(AT_ONCE).collect::<Vec<_>>().await)
         };
-        let answers = self.ask("read", "records", read)?.unwrap_or_default();
-        let named = names.iter().zip(answers);
-        Ok(named.map(|(key, answer)| answer.map_err(|error| self.failed("read", key.as_ref(), &error))).collect())
+        let answers = if unread.is_empty() { None } else { self.ask("read", "records", read)? };
+        for (place, answer) in unread.into_iter().zip(answers.unwrap_or_default()) {
+            let key = keys[place].as_ref();
+            if let Ok(file) = &answer {
+                self.kept.keep(key, file.tag.as_deref(), &file.bytes);
+            }
+            let answer = answer.map(|file| file.bytes).map_err(|error| self.failed("read", key, &error));
+            files[place] = Some(answer);
+        }
+        Ok(files.into_iter().flatten().collect())
     }
 
     /// The bytes of a range, which must lie within the file.
@@ -216,7 +255,7 @@ impl BucketClient {
                 };
                 // Also when the answer was lost; and when a server only says that another write is under way.
                 match small(&s3, &key).await {
-                    Ok(there) if there == bytes => return Ok(PutNew::Done),
+                    Ok(there) if there.bytes == bytes => return Ok(PutNew::Done),
                     Ok(_) => return Ok(PutNew::Exists),
                     Err(Error::NotFound { .. }) if matches!(error, Error::AlreadyExists { .. }) => {
                         if let Some(removal) = uploads.removal(&key).await? {
@@ -239,7 +278,11 @@ impl BucketClient {
     pub fn list(&self, under: &Key) -> Result<Vec<Listed>, StoreError> {
         let (s3, under) = (Arc::clone(&self.s3), under.clone());
         let list = async move {
-            let files = s3.list(Some(&under)).map_ok(|found| Listed { key: found.location, bytes: found.size });
+            let files = s3.list(Some(&under)).map_ok(|found| Listed {
+                key: found.location,
+                bytes: found.size,
+                tag: found.e_tag,
+            });
             files.try_collect::<Vec<_>>().await
         };
         let answer = self.io.wait(list).map_err(|why| self.unanswered("list", "its bundles", why))?;
@@ -338,7 +381,7 @@ async fn take_back(s3: &AmazonS3, key: &Key, removal: &str, bytes: &Bytes) -> An
     let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     if let Err(error) = s3.put_opts(&claim, bytes.clone().into(), create).await {
         match small(s3, &claim).await {
-            Ok(there) if there == *bytes => {}
+            Ok(there) if there.bytes == *bytes => {}
             Ok(_) => return Ok(PutNew::Exists),
             Err(_) => return Err(error),
         }
@@ -346,13 +389,14 @@ async fn take_back(s3: &AmazonS3, key: &Key, removal: &str, bytes: &Bytes) -> An
     s3.put(key, bytes.clone().into()).await.map(|_| PutNew::Done)
 }
 
-async fn small(s3: &AmazonS3, key: &Key) -> Answer<Vec<u8>> {
+async fn small(s3: &AmazonS3, key: &Key) -> Answer<SmallFile> {
     let found = s3.get(key).await?;
     if found.meta.size > read::SMALL {
         let source = format!("it has {} bytes, and should be small", found.meta.size).into();
         return Err(Error::Generic { store: "S3", source });
     }
-    Ok(found.bytes().await?.into())
+    let tag = found.meta.e_tag.clone();
+    Ok(SmallFile { bytes: found.bytes().await?.into(), tag })
 }
 
 /// Whether the key may not do what was asked.

@@ -57,6 +57,8 @@ pub struct BucketOptions {
     pub bytes_a_second: Option<u64>,
     /// How long a server that cannot be reached is waited for; not at all when absent.
     pub wait: Option<Duration>,
+    /// A folder of this host for what was read of small files; they are read again each time when absent.
+    pub kept: Option<PathBuf>,
     /// How often a request is tried again; the default is right but for tests.
     pub retries: Option<usize>,
 }

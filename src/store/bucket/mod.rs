@@ -16,6 +16,7 @@ mod connect;
 mod credentials;
 mod draft;
 mod io;
+mod kept;
 mod object;
 mod paced;
 mod probe;

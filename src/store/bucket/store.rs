@@ -113,6 +113,7 @@ impl BucketStore {
     /// All objects with their files, published or not.
     fn objects(&self) -> Result<BTreeMap<String, Files>, StoreError> {
         let mut objects: BTreeMap<String, Files> = BTreeMap::new();
+        let mut small = Vec::new();
         for listed in self.client.list(&self.client.address.all())? {
             let Some((name, file)) = self.client.address.parts(listed.key.as_ref()) else { continue };
             if check_name(name).is_err() {
@@ -125,7 +126,11 @@ impl BucketStore {
                 FileKind::Note => files.notes.push(file.to_owned()),
                 FileKind::Claim => {}
             }
+            if matches!(FileKind::of(file), FileKind::Record | FileKind::Note) {
+                small.push(listed);
+            }
         }
+        self.client.know(&small);
         Ok(objects)
     }
 
@@ -205,8 +210,8 @@ impl Store for BucketStore {
 
     fn list(&self) -> Result<Vec<PublishedObject>, StoreError> {
         let published: Vec<_> = self.objects()?.into_iter().filter(|(_, files)| files.is_published).collect();
-        let keys = published.iter().map(|(name, _)| self.client.address.record(name)).collect();
-        let records = self.client.many_small(keys)?;
+        let keys: Vec<_> = published.iter().map(|(name, _)| self.client.address.record(name)).collect();
+        let records = self.client.many_small(&keys)?;
         let listed = published.into_iter().zip(records).map(|((name, files), record)| {
             let record_file = record
                 .and_then(|bytes| RecordFile::parse(&bytes).map_err(|text| self.client.broken("read", &name, text)));
@@ -241,7 +246,7 @@ impl Store for BucketStore {
 
     fn read_note(&self, name: &str, note: &str) -> Result<Vec<u8>, StoreError> {
         let called = format!("{name}/{note}");
-        self.client.small(&self.note_key(name, note)?, &called)?.ok_or_else(|| self.client.not_found(&called))
+        self.client.small_or_kept(&self.note_key(name, note)?, &called)?.ok_or_else(|| self.client.not_found(&called))
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
