@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bucket::Bucket;
 use crate::faults::is_whole;
+use crate::gateway::{self, server::Gateway};
 use crate::sample::*;
 
 const PART: usize = 5_000;
@@ -86,4 +87,28 @@ fn a_damaged_source_is_named_as_it_is_read_and_a_draft_of_other_bytes_when_it_is
     let folder = tempfile::tempdir().unwrap();
     let refused = copied(&source, &DirectoryStore::create(folder.path()).unwrap(), &name).unwrap_err().to_string();
     assert!(refused.contains("db/base/000000.tar.zst.age"), "{refused}");
+}
+
+/// From folder to bucket, to the bucket of another server, and into a folder again; each time the first process dies.
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_a_bundle_goes_through_two_servers_and_back_and_is_the_same_to_the_byte() {
+    let (bench, servers, folder) = (Bench::new(), [Gateway::start(), Gateway::start()], tempfile::tempdir().unwrap());
+    let name = bench.publish(header());
+    let whole = all_of(&bench.store, &name);
+    let (here, there) = (gateway::open(&servers[0], "here"), gateway::open(&servers[1], "there"));
+    let back = DirectoryStore::create(folder.path()).unwrap();
+    let hops: [(&dyn Store, &dyn Store); 3] = [(&bench.store, &here), (&here, &there), (&there, &back)];
+    for (hop, (from, to)) in hops.into_iter().enumerate() {
+        let source = Reader::open_in(from, &name, &bench.trust()).unwrap();
+        let pending = gone_on(&source, to, &name, &whole[..whole.len() / (hop + 2)]);
+        assert!(to.list().unwrap().is_empty(), "hop {hop}: it is listed before it was read back");
+        let copy = UnpublishedBundle::of_copy(pending, &source, &bench.trust());
+        copy.verify(&Events::none(), &CancellationToken::new()).unwrap().publish(to).unwrap();
+        assert!(all_of(to, &name) == whole, "hop {hop}");
+        is_whole(&bench, to, &name);
+    }
+    for server in servers {
+        assert!(server.uploads().is_empty(), "{:?}", server.uploads());
+    }
 }
