@@ -20,5 +20,5 @@ pub use agent::{Agent, Patience};
 pub use backup::{BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
 pub use dial::{AgentSession, Dial, DialError, Way, Words};
 pub use error::TransportError;
-pub use stage::StageChunk;
+pub use stage::{StageChunk, StageSink};
 pub use volume::VolumeItem;

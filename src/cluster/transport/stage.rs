@@ -105,6 +105,16 @@ impl StageSink<'_> {
         }
     }
 
+    /// Waits until the stage fails, for who waits for something else meanwhile: what was sent stays in memory until the pod
+    /// has written it, and a pod that is gone never does. May be dropped at any point.
+    pub async fn failure(&mut self) -> TransportError {
+        match self.agent.answer(self.id).await {
+            // It answers before the end only to say what is wrong.
+            Ok(_) => self.agent.odd(),
+            Err(error) => self.over(error),
+        }
+    }
+
     /// Says that these were all chunks, and waits until everything is written, checked and synced.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::work::RestoreWork;
 use crate::agent::protocol::{BackupPart, KeptChunks, StageReport, StageRequest};
 use crate::bundle::layout::Member;
 use crate::bundle::{StoredChunk, Stream};
-use crate::cluster::transport::{Agent, StageChunk};
+use crate::cluster::transport::{Agent, StageChunk, StageSink};
 use crate::crypt::seal::make_room;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
@@ -51,9 +51,7 @@ pub(super) async fn send(work: &RestoreWork, agent: &mut Agent) -> Result<StageR
     });
     loop {
         work.ctx.events.bytes("database", there, Some(total));
-        let next = opened.next().await.map_err(|e| CommandError::new(Exit::Failure, "open a chunk").because(e))?;
-        let Some(next) = next else { break };
-        let (chunk, frame) = next?;
+        let Some((chunk, frame)) = next_opened(&mut opened, &mut sink).await? else { break };
         let raw_bytes = chunk.raw_bytes;
         sink.send(piece(&chunk, frame)?).await?;
         fault::point("staged-chunk")?;
@@ -76,6 +74,22 @@ fn is_of(kept: &KeptChunks, chunks: &[StoredChunk]) -> bool {
     let Some(same) = of_part.get(..kept.chunks as usize) else { return false };
     let digests = same.iter().map(|chunk| digest(&chunk.raw_sha256).ok()).collect::<Option<Vec<_>>>();
     digests.is_some_and(|digests| <[u8; 32]>::from(Sha256::digest(digests.concat())) == kept.sha256.0)
+}
+
+/// The next chunk that is opened. Where none can be, for want of memory that the pod would have to let go of, the pod's end
+/// is the end.
+///
+/// # Errors
+/// The chunk is damaged; or the stage's.
+pub(super) async fn next_opened(
+    opened: &mut Ordered<Result<(StoredChunk, Bytes)>>,
+    sink: &mut StageSink<'_>,
+) -> Result<Option<(StoredChunk, Bytes)>> {
+    let next = tokio::select! {
+        next = opened.next() => next,
+        error = sink.failure() => return Err(error.into()),
+    };
+    next.map_err(|e| CommandError::new(Exit::Failure, "open a chunk").because(e))?.transpose()
 }
 
 /// Opens `chunks` a little ahead of whoever takes them, in memory that is used again. A chunk is opened when there is
@@ -117,8 +131,13 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
+    use futures::future::BoxFuture;
+
     use super::*;
     use crate::agent::protocol::Digest;
+    use crate::cluster::transport::{AgentSession, Dial, DialError, Patience};
+    use crate::event::Events;
+    use crate::wire::Limits;
 
     fn chunk(stream: Stream, index: u32, content: &[u8]) -> StoredChunk {
         let raw_sha256 = hex::encode(Sha256::digest(content));
@@ -171,6 +190,35 @@ mod tests {
             }
             assert_eq!(begun.load(Ordering::SeqCst), 30);
         }
+    }
+
+    /// Who would speak to a pod that is gone.
+    struct Gone;
+
+    impl Dial for Gone {
+        fn dial(&self) -> BoxFuture<'_, std::result::Result<AgentSession, DialError>> {
+            Box::pin(async { Err(DialError { message: "pods \"dr-restore-1\" not found".into(), permanent: true }) })
+        }
+
+        fn describe(&self) -> String {
+            "the agent in pod dr-restore-1".into()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_gone_ends_the_wait_for_memory_that_it_would_have_to_let_go_of() {
+        let mut agent = Agent::over(Gone, "restore-1", Limits::default(), Patience::default(), Events::none());
+        let mut sink = agent.fill_volume().await.unwrap();
+        let (mut opened, _) = numbered(30, 20 << 20);
+        let mut unwritten = Vec::new();
+        let error = loop {
+            let next = tokio::time::timeout(Duration::from_secs(20), next_opened(&mut opened, &mut sink)).await;
+            match next.expect("it is noticed") {
+                Ok(next) => unwritten.push(next),
+                Err(error) => break error,
+            }
+        };
+        assert!(unwritten.len() <= 3 && error.to_string().contains("not found"), "{}: {error}", unwritten.len());
     }
 
     #[tokio::test]

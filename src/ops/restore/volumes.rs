@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::facts::OpenBundle;
 use super::plan::RestorePlan;
 use super::restored_volume::{RestoredVolume, VolumeOutcome};
-use super::send::{open_ahead, piece};
+use super::send::{next_opened, open_ahead, piece};
 use super::work::RestoreWork;
 use crate::agent::protocol::VolumeFilled;
 use crate::bundle::{BundledVolume, OutOfScope};
@@ -125,9 +125,7 @@ async fn fill(work: &RestoreWork, volume: &RestoredVolume, pod_name: &str) -> Re
     let mut sent = 0;
     loop {
         ctx.events.bytes("volume", sent, Some(total));
-        let next = opened.next().await.map_err(|e| CommandError::new(Exit::Failure, "open a chunk").because(e))?;
-        let Some(next) = next else { break };
-        let (chunk, frame) = next?;
+        let Some((chunk, frame)) = next_opened(&mut opened, &mut sink).await? else { break };
         sent += chunk.raw_bytes;
         sink.send(piece(&chunk, frame)?).await?;
         fault::point("filled-chunk")?;
