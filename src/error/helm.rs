@@ -8,6 +8,9 @@ use crate::helm::HelmError;
 /// Where a chart comes from is a setting, and a flag for once.
 const ELSEWHERE: &str = "The chart is the one of `install.chart` in dr.toml; from elsewhere: --chart oci://HOST/PATH/opschain, or --chart FILE.tgz, which pulls nothing (`dr config upgrade` takes either as FROM and TO).";
 
+/// Where no other way is known.
+const MORE: &[&str] = &["The same with -v shows all that helm says, with the secrets masked."];
+
 impl From<HelmError> for CommandError {
     fn from(error: HelmError) -> Self {
         let text = error.to_string();
@@ -20,7 +23,7 @@ impl From<HelmError> for CommandError {
                 .hint("Set `[helm] binary` in dr.toml to a helm that runs on this host."),
             HelmError::Unsupported { .. } => CommandError::new(Exit::Helm, text)
                 .hint("Set `[helm] binary` in dr.toml to a helm of version 3.20.2, 4.1.4 or later."),
-            HelmError::Failed { said, .. } => failed(CommandError::new(Exit::Helm, text), &said),
+            HelmError::Failed { verb, said } => failed(CommandError::new(Exit::Helm, text), &verb, &said),
             HelmError::Forbidden { .. } => CommandError::new(Exit::Cluster, text).hint(
                 "Have an administrator grant it: `dr rbac --subject user:NAME` prints the roles; `dr doctor` lists what else is missing.",
             ),
@@ -41,20 +44,18 @@ impl From<HelmError> for CommandError {
 }
 
 /// Texts of helm that have a way out of their own; each was seen in a real reply (fixtures/helm) or in helm's source.
-fn failed(new: CommandError, said: &str) -> CommandError {
-    // Its first letter is a capital in one major of helm, and none in the other.
-    if said.contains("ubernetes cluster unreachable") {
-        return new.hint("Check the kubeconfig and the context: `kubectl cluster-info`.");
-    }
-    if said.contains("http: server gave HTTP response to HTTPS client") {
-        return new.hint("Set `[helm] plain_http = true` in dr.toml if this registry has no TLS.");
-    }
-    if said.contains("certificate signed by unknown authority") || said.contains("failed to verify certificate") {
-        return new.hint(
-            "Have this host trust the registry's CA, or set `[helm] insecure_skip_tls_verify = true` in dr.toml.",
-        );
-    }
-    if [
+fn failed(new: CommandError, verb: &str, said: &str) -> CommandError {
+    // What is deployed was fetched before: only these speak with a registry.
+    let hints = match verb {
+        "pull" | "show" | "package" => of_registry(said),
+        _ => of_cluster(said),
+    };
+    hints.iter().fold(new, |error, hint| error.hint(*hint))
+}
+
+/// Whether it failed of not being reached.
+fn is_unreachable(said: &str) -> bool {
+    const WORDS: [&str; 8] = [
         "dial tcp",
         "connection refused",
         "no such host",
@@ -63,31 +64,62 @@ fn failed(new: CommandError, said: &str) -> CommandError {
         "502 ",
         "503 ",
         "504 ",
-    ]
-    .iter()
-    .any(|unreachable| said.contains(unreachable))
-    {
-        return new
-            .hint("The registry does not answer: is it up, and does this host need a proxy (HTTPS_PROXY) for it?")
-            .hint(ELSEWHERE);
+    ];
+    WORDS.iter().any(|word| said.contains(word))
+}
+
+/// The way out of what the cluster answered.
+fn of_cluster(said: &str) -> &'static [&'static str] {
+    if said.contains("failed calling webhook") || said.contains("failed to call webhook") {
+        return &[
+            "A webhook that the API server has to ask does not answer; one that ends in `.cnpg.io` is the database operator's. `dr doctor` asks that one, `kubectl get pods -A` shows who is not ready; then the same again.",
+        ];
+    }
+    if said.contains("admission webhook") && said.contains("denied the request") {
+        return &["A rule of the cluster refuses it, in the words above: have whoever set it make room."];
+    }
+    // The first letter is a capital in one major of helm, and none in the other.
+    if said.contains("ubernetes cluster unreachable") || is_unreachable(said) {
+        return &["Check the kubeconfig and the context: `kubectl cluster-info`."];
+    }
+    if said.contains("Apply failed with") && said.contains("conflict") {
+        return &[
+            "Somebody else has set these fields since: `dr config drift` says who.",
+            "Add --allow drift to overwrite them.",
+        ];
+    }
+    MORE
+}
+
+/// The same of what a registry answered.
+fn of_registry(said: &str) -> &'static [&'static str] {
+    if said.contains("http: server gave HTTP response to HTTPS client") {
+        return &["Set `[helm] plain_http = true` in dr.toml if this registry has no TLS."];
+    }
+    if said.contains("certificate signed by unknown authority") || said.contains("failed to verify certificate") {
+        return &[
+            "Have this host trust the registry's CA, or set `[helm] insecure_skip_tls_verify = true` in dr.toml.",
+        ];
+    }
+    if is_unreachable(said) {
+        return &[
+            "The registry does not answer: is it up, and does this host need a proxy (HTTPS_PROXY) for it?",
+            ELSEWHERE,
+        ];
     }
     if said.contains(" 401") || said.contains("unauthorized") || said.contains("denied") {
-        return new.hint("Log in to the chart's registry: `helm registry login HOST`.").hint(ELSEWHERE);
+        return &["Log in to the chart's registry: `helm registry login HOST`.", ELSEWHERE];
     }
     if said.contains(": not found") && said.contains("oci://")
         || said.contains("FetchReference")
         || said.contains("failed to resolve")
     {
-        return new
-            .hint("Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.")
-            .hint(ELSEWHERE);
+        return &[
+            "Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.",
+            ELSEWHERE,
+        ];
     }
-    if said.contains("Apply failed with") && said.contains("conflict") {
-        return new
-            .hint("Somebody else has set these fields since: `dr config drift` says who.")
-            .hint("Add --allow drift to overwrite them.");
-    }
-    new.hint("The same with -v shows all that helm says, with the secrets masked.")
+    MORE
 }
 
 fn pending(text: String, release: &str, status: &str, revision: u32) -> CommandError {
@@ -119,5 +151,21 @@ mod tests {
         let unknown = failed("10.250.0.1:5000/limepoint/opschain:2099.1.1: not found");
         assert!(hint(&unknown).starts_with("Check the version"), "{unknown}");
         assert!(hint("response status code 401: unauthorized").starts_with("Log in"));
+    }
+
+    /// The words of both are the same; who was asked is not.
+    #[test]
+    fn what_the_cluster_answers_leads_to_no_registry() {
+        let hint = |said: &str| {
+            let error = HelmError::Failed { verb: "upgrade".into(), said: said.into() };
+            CommandError::from(error).hints()[0].clone()
+        };
+        let silent = "failed to create resource: Internal error occurred: failed calling webhook \"mcluster.cnpg.io\": failed to call webhook: Post \"https://cnpg-webhook-service.cnpg-system.svc:443/mutate?timeout=10s\": dial tcp 10.96.53.191:443: connect: connection refused";
+        assert!(hint(silent).starts_with("A webhook"), "{}", hint(silent));
+        let refused = "admission webhook \"validate.kyverno.svc-fail\" denied the request: no";
+        assert!(hint(refused).starts_with("A rule of the cluster"), "{}", hint(refused));
+        let away = "Get \"https://10.250.0.1:6443/api/v1\": dial tcp 10.250.0.1:6443: connect: connection refused";
+        assert!(hint(away).contains("kubectl cluster-info"), "{}", hint(away));
+        assert!(hint("boom").contains("-v"));
     }
 }

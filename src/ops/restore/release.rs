@@ -1,17 +1,22 @@
 //! The Helm half of a restore: the release, from the bundle's chart and values, and its record in the config vault.
 
+use std::time::Duration;
+
 use super::chart::{self, HELM_LIMIT, values};
 use super::held::RestoreHold;
 use super::plan::RestoreChart;
 use super::work::RestoreWork;
 use super::{layers, volume};
 use crate::clock;
-use crate::cluster::{HELD, REPLICAS, STOPPED_BY, WorkloadKind};
+use crate::cluster::{ClusterError, HELD, REPLICAS, STOPPED_BY, Wait, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, HelmError, Revision};
 use crate::ops::quiesce::WRITERS;
-use crate::ops::{history, settle};
+use crate::ops::{history, interrupted, settle};
 use crate::vault::{Deployment, DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
+
+/// How long the operator's webhook may be away.
+const WEBHOOK_LIMIT: Duration = Duration::from_secs(120);
 
 /// Installs or upgrades the release with the bundle's values and `sets` over them. `given` is the claim that a database is
 /// made on: right before helm runs it must still be what was proved.
@@ -26,6 +31,7 @@ pub(super) async fn deploy(
     // host. Its helm may have outlived it, and works for as long as it was allowed to. Over an install, it may be
     // anybody's helm.
     settle::settle_release(&work.ctx, work.plan.existing.is_none(), &work.helms, HELM_LIMIT).await?;
+    wait_webhook(work).await?;
     let (bundle, plan) = (work.bundle()?, &work.plan);
     let (values, chart) = (values(bundle, plan)?, work.chart().await?);
     if let Some(proof) = given {
@@ -42,6 +48,29 @@ pub(super) async fn deploy(
         HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, error.to_string()),
         error => error.into(),
     })
+}
+
+/// An operator that is just being moved or updated is back in a moment, and helm would fail in its middle.
+///
+/// # Errors
+/// Its webhook does not answer in that time.
+async fn wait_webhook(work: &RestoreWork) -> Result<()> {
+    let cluster = work.ctx.cluster().await?;
+    let mut wait = Wait::new("the database operator's webhook to answer", WEBHOOK_LIMIT, &work.ctx.events);
+    loop {
+        let error = match cluster.check_operator_webhook().await {
+            Err(error @ ClusterError::Webhook { .. }) => error,
+            // What else is wrong with it, helm finds, too.
+            _ => return Ok(()),
+        };
+        let waited = tokio::select! {
+            waited = wait.not_yet(Some(error.to_string())) => waited,
+            () = work.ctx.cancel.cancelled() => return Err(interrupted()),
+        };
+        if waited.is_err() {
+            return Err(error.into());
+        }
+    }
 }
 
 /// Helm, which goes over what this program and others have set since the release was deployed where it would refuse to.
